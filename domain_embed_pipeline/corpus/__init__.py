@@ -1,0 +1,4 @@
+"""Documents to chunks: readers, chunking, quarantine, the snapshot of what the corpus is now.
+
+What does not belong here: embedding, question generation, splits.
+"""

@@ -1,0 +1,183 @@
+"""One family of errors; each names the culprit, the value and the fix.
+
+DomainEmbedError
+├── ConfigurationError        a setting is missing, unknown or out of bounds
+│   └── MissingDependencyError    an optional extra is not installed
+├── CorpusError               documents could not become a corpus
+│   └── EmptyCorpusError          no readable document at all
+├── QuestionError             the question step cannot go on
+│   ├── LedgerError               the ledger cannot be opened or is of another version
+│   ├── QuestionImportError       a file of recorded questions is unusable
+│   ├── BudgetExceededError       the run's spending ceiling was reached
+│   └── CircuitOpenError          too many requests in a row failed
+├── PairsError                pairs, splits or evaluation sets cannot be made
+│   ├── EvaluationSetError        queries or relevance judgments are unusable
+│   └── CorpusTooSmallError       nothing can be held out
+├── ModelError                a model cannot be found, trusted or loaded
+│   ├── BaseModelNotFoundError    neither hub, folder nor package has it
+│   └── DigestMismatchError       files differ from what was recorded
+├── TrainingError             fine-tuning cannot start or go on
+│   ├── TooFewPairsError          fewer pairs than any training can use
+│   └── TrainingDivergedError     non-finite loss or a collapsed space
+├── EvaluationError           a measurement is impossible or would be misleading
+│   └── IncomparableError         two evaluations differ in more than the model
+├── ServingError              the index cannot be built, verified or swapped
+│   ├── StoreLockedError          another process holds the embedded store
+│   ├── VerificationError         the new collection is not what was planned
+│   ├── AliasConflictError        the alias is not where the run expected it
+│   ├── PromotionRefusedError     no passing verdict, no swap
+│   └── EncoderMismatchError      the index was built by another encoder
+└── RegistryError             a model version or its manifest is unusable
+    └── ModelVersionNotFoundError
+"""
+
+from __future__ import annotations
+
+
+class DomainEmbedError(Exception):
+    """Base of the family.
+
+    Args:
+        message: What went wrong, naming the culprit and its value.
+        fix: What the reader can do about it, as an imperative sentence.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, fix: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.fix = fix
+
+    def __str__(self) -> str:
+        return f"{self.message} Fix: {self.fix}" if self.fix else self.message
+
+
+class ConfigurationError(DomainEmbedError):
+    """A setting is missing, unknown or out of bounds."""
+
+    exit_code = 2
+
+
+class MissingDependencyError(ConfigurationError):
+    """An optional extra is not installed."""
+
+
+class CorpusError(DomainEmbedError):
+    """Documents could not become a corpus."""
+
+    exit_code = 3
+
+
+class EmptyCorpusError(CorpusError):
+    """No readable document at all."""
+
+
+class QuestionError(DomainEmbedError):
+    """The question step cannot go on."""
+
+    exit_code = 4
+
+
+class LedgerError(QuestionError):
+    """The ledger cannot be opened or is of another version."""
+
+
+class QuestionImportError(QuestionError):
+    """A file of recorded questions is unusable."""
+
+
+class BudgetExceededError(QuestionError):
+    """The run's spending ceiling was reached; everything paid for is kept."""
+
+
+class CircuitOpenError(QuestionError):
+    """Too many requests in a row failed; the run stopped before it burned money."""
+
+
+class PairsError(DomainEmbedError):
+    """Pairs, splits or evaluation sets cannot be made."""
+
+    exit_code = 5
+
+
+class EvaluationSetError(PairsError):
+    """Queries or relevance judgments are unusable."""
+
+
+class CorpusTooSmallError(PairsError):
+    """Nothing can be held out."""
+
+
+class ModelError(DomainEmbedError):
+    """A model cannot be found, trusted or loaded."""
+
+    exit_code = 6
+
+
+class BaseModelNotFoundError(ModelError):
+    """Neither hub, folder nor package has the model."""
+
+
+class DigestMismatchError(ModelError):
+    """Files differ from what was recorded."""
+
+
+class TrainingError(DomainEmbedError):
+    """Fine-tuning cannot start or go on."""
+
+    exit_code = 7
+
+
+class TooFewPairsError(TrainingError):
+    """Fewer pairs than any training can use."""
+
+
+class TrainingDivergedError(TrainingError):
+    """Non-finite loss or a collapsed space."""
+
+
+class EvaluationError(DomainEmbedError):
+    """A measurement is impossible or would be misleading."""
+
+    exit_code = 8
+
+
+class IncomparableError(EvaluationError):
+    """Two evaluations differ in more than the model."""
+
+
+class ServingError(DomainEmbedError):
+    """The index cannot be built, verified or swapped."""
+
+    exit_code = 9
+
+
+class StoreLockedError(ServingError):
+    """Another process holds the embedded store."""
+
+
+class VerificationError(ServingError):
+    """The new collection is not what was planned."""
+
+
+class AliasConflictError(ServingError):
+    """The alias is not where the run expected it."""
+
+
+class PromotionRefusedError(ServingError):
+    """No passing verdict, no swap."""
+
+
+class EncoderMismatchError(ServingError):
+    """The index was built by another encoder."""
+
+
+class RegistryError(DomainEmbedError):
+    """A model version or its manifest is unusable."""
+
+    exit_code = 10
+
+
+class ModelVersionNotFoundError(RegistryError):
+    """No such model version in the registry."""

@@ -1,0 +1,114 @@
+"""Results of evaluation: per-query rows, an evaluation, a comparison."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from domain_embed_pipeline.encoding.spec import EncoderSpec
+
+Verdict = Literal["better", "not_shown", "worse"]
+RECALL_KS = (1, 3, 5, 10)
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievalMode:
+    """How the index is asked: dense vectors, BM25, or both fused. Chosen on dev, stored with the collection."""
+
+    kind: Literal["dense", "sparse", "hybrid"]
+    fusion: Literal["none", "rrf", "dbsf"] = "none"
+    """`rrf`: weighted reciprocal rank fusion; `dbsf`: sum of per-query standardised scores, as Qdrant computes it."""
+    sparse_weight: float = 0.0
+    """Weight of BM25 in `rrf`; the dense weight is 1."""
+    rrf_k: int = 2
+    prefetch: int = 100
+    """Candidates taken from each side before fusion."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueryResult:
+    """Metrics and top chunks of one query in one evaluation."""
+
+    query_id: str
+    text: str
+    retrieved: tuple[str, ...]
+    """Chunk ids, best first, at most the largest k."""
+    relevant: tuple[str, ...]
+    recall_at_1: float
+    recall_at_3: float
+    recall_at_5: float
+    recall_at_10: float
+    hit_at_1: float
+    hit_at_3: float
+    hit_at_5: float
+    hit_at_10: float
+    mrr_at_10: float
+    ndcg_at_10: float
+    cluster_id: str
+    """Cluster of the documents that answer it; queries of one cluster are resampled together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One model in one retrieval mode on one split of one evaluation set over one corpus version."""
+
+    model_version: str
+    encoder: EncoderSpec
+    corpus_version: str
+    evaluation_set_version: str
+    split: str
+    mode: RetrievalMode
+    query_results: tuple[QueryResult, ...]
+    served_query_results: tuple[QueryResult, ...]
+    """The same queries in `mode`; `query_results` is always dense only, the headline."""
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class MetricDifference:
+    """Paired difference of one metric, candidate minus reference."""
+
+    metric: str
+    reference: float
+    candidate: float
+    difference: float
+    interval_low: float
+    interval_high: float
+    p_value: float
+    minimum_detectable_effect: float
+    wins: int
+    ties: int
+    losses: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceComparison:
+    """The candidate against one reference (the base model, or what is live now)."""
+
+    reference: Literal["base", "serving"]
+    reference_model_version: str
+    reference_mode: RetrievalMode
+    verdict: Verdict
+    reason: str
+    differences: tuple[MetricDifference, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What the alias is swapped on."""
+
+    candidate_model_version: str
+    candidate_mode: RetrievalMode
+    corpus_version: str
+    evaluation_set_version: str
+    primary_metric: str
+    verdict: Verdict
+    reason: str
+    against_base: ReferenceComparison
+    against_serving: ReferenceComparison | None
+    dense_against_base: ReferenceComparison
+    """Dense only, candidate against base: the headline Recall@k."""
+    certificate_digest: str
+    """Digest of the leakage certificate that the comparison rests on."""
+    certificate_passed: bool
+    query_count: int

@@ -1,0 +1,79 @@
+"""Deployment settings: where things live and whom to call. Read from the environment (`DOMAIN_EMBED_*`) and `.env`.
+
+Run knobs (epochs, questions per chunk, margins) are not here: they are `dg.Config` in `defs/config.py` and frozen
+settings dataclasses beside the function that uses them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import AliasChoices, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class DeploymentSettings(BaseSettings):
+    """Everything that differs from one deployment to the next."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="DOMAIN_EMBED_", env_file=".env", extra="ignore", populate_by_name=True
+    )
+
+    corpus_path: str = Field(
+        default="data/corpus",
+        description="Folder or file of documents (any fsspec URL), or qdrant://COLLECTION?text=FIELD&title=FIELD for "
+        "the chunks of an existing collection. Several are separated by commas.",
+    )
+    queries_path: str | None = Field(
+        default=None,
+        description="BEIR folder (queries.jsonl, qrels/*.tsv) with the user's own queries. Without it, evaluation "
+        "queries are generated from held-out documents.",
+    )
+    user_pairs_path: str | None = Field(
+        default=None,
+        description="The user's own training pairs: a BEIR folder whose qrels/train.tsv is used, or a click log as "
+        ".jsonl, .csv or .parquet with the columns query and chunk_id.",
+    )
+    artifacts_path: str = Field(
+        default="data/artifacts", description="Where tables, models, vectors and reports are kept."
+    )
+    ledger_url: str | None = Field(
+        default=None,
+        description="SQLAlchemy URL of the ledger of LLM answers. Default: SQLite in the artifacts folder.",
+    )
+    base_model: str = Field(
+        default="all-MiniLM-L6-v2",
+        description="Hub name or folder of the sentence-transformers model to start from.",
+    )
+    serving_alias: str = Field(
+        default="documents", pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,62}$", description="The alias that readers query."
+    )
+    qdrant_url: str | None = Field(default=None, description="Qdrant server; without it the store is embedded.")
+    qdrant_api_key: SecretStr | None = Field(default=None, description="Key of the Qdrant server.")
+    qdrant_prefer_grpc: bool = Field(default=False, description="Use gRPC for vectors; needs port 6334.")
+    qdrant_timeout_s: int = Field(default=60, ge=1, description="Seconds before one Qdrant request is given up.")
+    anthropic_api_key: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("DOMAIN_EMBED_ANTHROPIC_API_KEY", "ANTHROPIC_API_KEY", "anthropic_api_key"),
+        description="Key for the Messages API. Without key and base URL no question is asked.",
+    )
+    anthropic_base_url: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("DOMAIN_EMBED_ANTHROPIC_BASE_URL", "ANTHROPIC_BASE_URL", "anthropic_base_url"),
+        description="Another server that speaks the Messages API (Ollama, vLLM, LiteLLM, ...).",
+    )
+
+    @property
+    def resolved_ledger_url(self) -> str:
+        """The ledger's URL, with the default filled in."""
+        return self.ledger_url or f"sqlite:///{Path(self.artifacts_path) / 'ledger.sqlite'}"
+
+    @property
+    def qdrant_path(self) -> str:
+        """Folder of the embedded store."""
+        return str(Path(self.artifacts_path) / "qdrant")
+
+    @property
+    def can_ask_llm(self) -> bool:
+        """Whether there is anybody to ask."""
+        return self.anthropic_api_key is not None or self.anthropic_base_url is not None
