@@ -46,7 +46,9 @@ class DeploymentSettings(BaseSettings):
         description="Hub name or folder of the sentence-transformers model to start from.",
     )
     serving_alias: str = Field(
-        default="documents", pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,62}$", description="The alias that readers query."
+        default="documents",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,62}$",
+        description="The alias that readers query.",
     )
     qdrant_url: str | None = Field(default=None, description="Qdrant server; without it the store is embedded.")
     qdrant_api_key: SecretStr | None = Field(default=None, description="Key of the Qdrant server.")

@@ -80,9 +80,7 @@ def table_of(row_type: type, rows: Iterable[Any]) -> pa.Table:
     """Rows as an Arrow table with the schema of their type."""
     schema = schema_of(row_type)
     rows = list(rows)
-    columns = [
-        pa.array([getattr(row, field.name) for row in rows], type=field.type) for field in schema
-    ]
+    columns = [pa.array([getattr(row, field.name) for row in rows], type=field.type) for field in schema]
     return pa.Table.from_arrays(columns, schema=schema)
 
 
