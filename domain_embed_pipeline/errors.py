@@ -4,12 +4,16 @@ DomainEmbedError
 ├── ConfigurationError        a setting is missing, unknown or out of bounds
 │   └── MissingDependencyError    an optional extra is not installed
 ├── CorpusError               documents could not become a corpus
-│   └── EmptyCorpusError          no readable document at all
+│   ├── EmptyCorpusError          no readable document at all
+│   ├── CorpusSourceError         the corpus location does not exist or cannot be listed
+│   └── UnreadableDocumentError   one document is set aside; the rest goes on
 ├── QuestionError             the question step cannot go on
 │   ├── LedgerError               the ledger cannot be opened or is of another version
 │   ├── QuestionImportError       a file of recorded questions is unusable
 │   ├── BudgetExceededError       the run's spending ceiling was reached
-│   └── CircuitOpenError          too many requests in a row failed
+│   ├── CircuitOpenError          too many requests in a row failed
+│   ├── RequestsRejectedError     the server refuses the key, the model or every request
+│   └── LeaseLostError            another process took over the asking
 ├── PairsError                pairs, splits or evaluation sets cannot be made
 │   ├── EvaluationSetError        queries or relevance judgments are unusable
 │   └── CorpusTooSmallError       nothing can be held out
@@ -23,6 +27,7 @@ DomainEmbedError
 │   └── IncomparableError         two evaluations differ in more than the model
 ├── ServingError              the index cannot be built, verified or swapped
 │   ├── StoreLockedError          another process holds the embedded store
+│   ├── StoreUnavailableError     the Qdrant server does not answer, or keeps refusing
 │   ├── VerificationError         the new collection is not what was planned
 │   ├── AliasConflictError        the alias is not where the run expected it
 │   ├── PromotionRefusedError     no passing verdict, no swap
@@ -73,6 +78,24 @@ class EmptyCorpusError(CorpusError):
     """No readable document at all."""
 
 
+class CorpusSourceError(CorpusError):
+    """The corpus location does not exist or cannot be listed."""
+
+
+class UnreadableDocumentError(CorpusError):
+    """One document is set aside; the rest goes on.
+
+    Args:
+        reason: Short and stable, as in `QuarantinedFile.reason`.
+        detail: What was found, for a person.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
 class QuestionError(DomainEmbedError):
     """The question step cannot go on."""
 
@@ -93,6 +116,14 @@ class BudgetExceededError(QuestionError):
 
 class CircuitOpenError(QuestionError):
     """Too many requests in a row failed; the run stopped before it burned money."""
+
+
+class RequestsRejectedError(QuestionError):
+    """The server refuses the key, the model or every request of this shape; trying again is pointless."""
+
+
+class LeaseLostError(QuestionError):
+    """This process was silent for so long that another one took over the asking."""
 
 
 class PairsError(DomainEmbedError):
@@ -155,6 +186,10 @@ class ServingError(DomainEmbedError):
 
 class StoreLockedError(ServingError):
     """Another process holds the embedded store."""
+
+
+class StoreUnavailableError(ServingError):
+    """The Qdrant server does not answer, or keeps refusing."""
 
 
 class VerificationError(ServingError):

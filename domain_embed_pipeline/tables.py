@@ -116,13 +116,22 @@ def save_record(record: Any, folder: str) -> None:
             with filesystem.open(f"{staged}/{name}.parquet", "wb") as file:
                 pq.write_table(table_of(typing.get_args(annotation)[0], value), file)
         else:
-            plain[name] = dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
+            plain[name] = _plain(value)
     document = {"type": type(record).__name__, "fields": plain}
     with filesystem.open(f"{staged}/record.json", "w", encoding="utf-8") as file:
         json.dump(document, file, ensure_ascii=False, indent=1, allow_nan=True)
     if filesystem.exists(path):
         filesystem.rm(path, recursive=True)
     filesystem.mv(staged, path, recursive=True)
+
+
+def _plain(value: Any) -> Any:
+    """Nested dataclasses and tuples as what JSON can hold."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value
 
 
 def load_record(record_type: type[R], folder: str) -> R:

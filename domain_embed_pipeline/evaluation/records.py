@@ -5,10 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from domain_embed_pipeline.encoding.sparse import SparseSpec
 from domain_embed_pipeline.encoding.spec import EncoderSpec
 
 Verdict = Literal["better", "not_shown", "worse"]
 RECALL_KS = (1, 3, 5, 10)
+MRR_K = 10
+NDCG_K = 10
+METRICS = (*(f"recall_at_{k}" for k in RECALL_KS), *(f"hit_at_{k}" for k in RECALL_KS), "mrr_at_10", "ndcg_at_10")
+"""Field names of `QueryResult` that hold a measure; metadata keys are the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """What one search found for one query."""
+
+    chunk_ids: tuple[str, ...]
+    """Best first."""
+    scores: tuple[float, ...]
+    """Falling; equal scores are in the order of chunk ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +34,24 @@ class RetrievalMode:
     fusion: Literal["none", "rrf", "dbsf"] = "none"
     """`rrf`: weighted reciprocal rank fusion; `dbsf`: sum of per-query standardised scores, as Qdrant computes it."""
     sparse_weight: float = 0.0
-    """Weight of BM25 in `rrf`; the dense weight is 1."""
+    """Weight of BM25 in either fusion; the dense weight is 1. Plain DBSF has 1."""
     rrf_k: int = 2
     prefetch: int = 100
     """Candidates taken from each side before fusion."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModeScore:
+    """How a retrieval mode did on dev, where the mode is chosen."""
+
+    kind: str
+    fusion: str
+    sparse_weight: float
+    rrf_k: int
+    primary: float
+    """Mean of the primary metric over the dev queries."""
+    ndcg_at_10: float
+    chosen: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +91,10 @@ class Evaluation:
     served_query_results: tuple[QueryResult, ...]
     """The same queries in `mode`; `query_results` is always dense only, the headline."""
     duration_s: float
+    sparse: SparseSpec | None = None
+    """How BM25 saw the texts; None when it was not asked."""
+    mode_scores: tuple[ModeScore, ...] = ()
+    """Every mode that was tried on dev; empty when the mode was given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +112,24 @@ class MetricDifference:
     wins: int
     ties: int
     losses: int
+
+
+@dataclass(frozen=True, slots=True)
+class SliceResult:
+    """The primary metric on one part of the queries, served candidate against served base."""
+
+    group: str
+    """By what the queries are divided: `folder`, `style`, `overlap`, ..."""
+    name: str
+    query_count: int
+    reference: float
+    candidate: float
+    difference: float
+    interval_low: float
+    interval_high: float
+    p_value: float
+    """Holm-adjusted over all slices of the comparison."""
+    verdict: Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,3 +163,5 @@ class Comparison:
     """Digest of the leakage certificate that the comparison rests on."""
     certificate_passed: bool
     query_count: int
+    cluster_count: int = 0
+    slices: tuple[SliceResult, ...] = ()

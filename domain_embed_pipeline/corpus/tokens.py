@@ -1,0 +1,70 @@
+"""Sizes in tokens: the protocol of a token counter, and the base model's own tokenizer behind it.
+
+What does not belong here: encoding. A counter is loaded without torch and transformers wherever the model has a
+`tokenizer.json`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from tokenizers import Tokenizer
+
+from domain_embed_pipeline.errors import ModelError
+
+
+class TokenCounter(Protocol):
+    """Length of a text in tokens, special tokens left out."""
+
+    def __call__(self, text: str, /) -> int:
+        """Number of tokens in the text."""
+        ...
+
+
+def load_token_counter(model_folder: str | Path) -> TokenCounter:
+    """Token counter of the sentence-transformers model in a folder.
+
+    Raises:
+        ModelError: If the folder holds no tokenizer.
+    """
+    folder = Path(model_folder)
+    # sentence-transformers keeps the tokenizer beside modules.json or in the folder of its first module.
+    for candidate in (folder / "tokenizer.json", *sorted(folder.glob("0_*/tokenizer.json"))):
+        if candidate.is_file():
+            return _fast_counter(candidate)
+    if any(folder.glob("**/tokenizer_config.json")):
+        return _slow_counter(folder)
+    raise ModelError(
+        f"{folder} holds no tokenizer.json, so chunk sizes cannot be counted in the base model's tokens.",
+        fix="Name the folder of a complete sentence-transformers model.",
+    )
+
+
+def _fast_counter(path: Path) -> TokenCounter:
+    tokenizer = Tokenizer.from_file(str(path))
+    # The file may switch on the model's own truncation (MiniLM's: 128 tokens), which would make every text short.
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+
+    def count_tokens(text: str, /) -> int:
+        return len(tokenizer.encode(text, add_special_tokens=False))
+
+    return count_tokens
+
+
+def _slow_counter(folder: Path) -> TokenCounter:
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(folder))
+    except (OSError, ValueError, ImportError) as error:
+        raise ModelError(
+            f"The tokenizer in {folder} cannot be loaded: {error}",
+            fix="Name the folder of a complete sentence-transformers model.",
+        ) from error
+
+    def count_tokens(text: str, /) -> int:
+        return len(tokenizer.tokenize(text))
+
+    return count_tokens

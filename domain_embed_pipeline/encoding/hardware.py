@@ -1,0 +1,35 @@
+"""What the machine can do: device and arithmetic. No model is loaded here."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+from typing import Literal
+
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+def choose_device() -> str:
+    """`cuda` where there is a GPU, else `cpu`. Apple's `mps` is not chosen: its results are not reproducible."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether the CPU multiplies bfloat16 natively (AVX512-BF16 or AMX); emulation is slower than float32."""
+    if platform.system() != "Linux":
+        return False
+    flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def choose_dtype(device: str, precision: Precision = "auto") -> str:
+    """Arithmetic of the forward pass: bfloat16 where it is native, float16 on older GPUs, else float32."""
+    if precision != "auto":
+        return precision
+    if not device.startswith("cuda"):
+        return "bfloat16" if cpu_has_bfloat16() else "float32"
+    import torch
+
+    return "bfloat16" if torch.cuda.get_device_capability()[0] >= 8 else "float16"

@@ -1,0 +1,130 @@
+"""Vectors filed under (text digest, encoder fingerprint), so that no text is encoded twice by one encoder.
+
+One SQLite file an encoder, in WAL mode: what was written before a crash is there after it, and several processes may
+read and write. Keys cover the prompt, since a query and a passage of the same words get different vectors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from domain_embed_pipeline.encoding.spec import Encoder, EncoderSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+
+logger = logging.getLogger(__name__)
+
+_LOOKUP_SIZE = 500
+ENCODE_SIZE = 2_048
+"""Texts encoded before their vectors are stored: what a kill can cost."""
+
+
+def text_key(prompt: str, text: str) -> bytes:
+    """Key of a text under a prompt (16 bytes)."""
+    return hashlib.blake2b(prompt.encode() + b"\x00" + text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+class VectorCache:
+    """Vectors of one encoder in `<folder>/<fingerprint>.sqlite`."""
+
+    def __init__(self, folder: str | Path, spec: EncoderSpec) -> None:
+        self._path = Path(folder) / f"{spec.fingerprint}.sqlite"
+        self._dimension = spec.dimension
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with closing(self._connect()) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL) WITHOUT ROWID"
+            )
+
+    def _connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(self._path, timeout=60, isolation_level=None)
+
+    def get(self, keys: Sequence[bytes]) -> dict[bytes, np.ndarray]:
+        """Stored vectors of the given keys; missing keys are absent."""
+        import numpy as np
+
+        found: dict[bytes, np.ndarray] = {}
+        with closing(self._connect()) as connection:
+            for start in range(0, len(keys), _LOOKUP_SIZE):
+                part = keys[start : start + _LOOKUP_SIZE]
+                marks = ",".join("?" * len(part))
+                rows = connection.execute(f"SELECT key, vector FROM vectors WHERE key IN ({marks})", part)
+                for key, blob in rows:
+                    found[key] = np.frombuffer(blob, dtype=np.float32)
+        return found
+
+    def put(self, keys: Sequence[bytes], vectors: np.ndarray) -> None:
+        """Store vectors, shape (len(keys), dimension), in one transaction."""
+        rows = [(key, vector.astype("float32").tobytes()) for key, vector in zip(keys, vectors, strict=True)]
+        with closing(self._connect()) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", rows)
+            connection.execute("COMMIT")
+
+    def forget(self, texts: Sequence[str], prompts: Sequence[str]) -> int:
+        """Erase the vectors of texts under the given prompts; returns how many were there."""
+        keys = [(text_key(prompt, text),) for text in texts for prompt in prompts]
+        with closing(self._connect()) as connection:
+            before = connection.total_changes
+            connection.executemany("DELETE FROM vectors WHERE key = ?", keys)
+            return connection.total_changes - before
+
+
+class CachedEncoder:
+    """An encoder that encodes only what its cache lacks, and is not even loaded when the cache has everything."""
+
+    def __init__(self, spec: EncoderSpec, *, load: Callable[[], Encoder], cache: VectorCache) -> None:
+        self._spec = spec
+        self._load = load
+        self._cache = cache
+        self._encoder: Encoder | None = None
+        self.encoded_count = 0
+        """Texts encoded so far because the cache lacked them."""
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """What decides the vectors."""
+        return self._spec
+
+    def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
+        """Vectors of queries, shape (len(texts), dimension)."""
+        return self._through_cache(texts, self._spec.query_prompt, lambda encoder: encoder.encode_queries)
+
+    def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
+        """Vectors of passages, shape (len(texts), dimension)."""
+        return self._through_cache(texts, self._spec.passage_prompt, lambda encoder: encoder.encode_passages)
+
+    def _through_cache(
+        self, texts: Sequence[str], prompt: str, method: Callable[[Encoder], Callable[[Sequence[str]], np.ndarray]]
+    ) -> np.ndarray:
+        import numpy as np
+
+        keys = [text_key(prompt, text) for text in texts]
+        vectors = self._cache.get(list(dict.fromkeys(keys)))
+        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in vectors}
+        # Longest first: batches of one encode call are of like length, and the slowest come early.
+        order = sorted(missing, key=lambda key: -len(missing[key]))
+        for start in range(0, len(order), ENCODE_SIZE):
+            part = order[start : start + ENCODE_SIZE]
+            fresh = method(self._loaded())([missing[key] for key in part])
+            self._cache.put(part, fresh)
+            vectors.update(zip(part, fresh, strict=True))
+            logger.info("Encoded %d of %d texts.", start + len(part), len(order))
+        self.encoded_count += len(order)
+        result = np.empty((len(keys), self._spec.dimension), dtype=np.float32)
+        for row, key in enumerate(keys):
+            result[row] = vectors[key]
+        return result
+
+    def _loaded(self) -> Encoder:
+        if self._encoder is None:
+            self._encoder = self._load()
+        return self._encoder

@@ -1,0 +1,226 @@
+"""One model on one split: encode, search the whole corpus, choose or obey a retrieval mode, measure every query.
+
+What belongs here: from an encoder (or finished rankings) to per-query results. What does not: the parts it calls
+(`retrieval`, `modes`, `fusion`, `metrics`), and judging one evaluation against another (`comparison`).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from domain_embed_pipeline.encoding.sparse import SparseEncoder, SparseSpec, SparseVector, fit_sparse_spec
+from domain_embed_pipeline.encoding.spec import Encoder
+from domain_embed_pipeline.errors import EvaluationError
+from domain_embed_pipeline.evaluation.fusion import DENSE, check_mode, served_ranking
+from domain_embed_pipeline.evaluation.metrics import query_result
+from domain_embed_pipeline.evaluation.modes import ModeSettings, score_modes
+from domain_embed_pipeline.evaluation.records import (
+    RECALL_KS,
+    Evaluation,
+    ModeScore,
+    QueryResult,
+    Ranking,
+    RetrievalMode,
+)
+from domain_embed_pipeline.evaluation.retrieval import search, search_sparse
+from domain_embed_pipeline.records import Corpus, DocumentSplits, EvaluationQuery, EvaluationSet, Split
+
+if TYPE_CHECKING:
+    import numpy as np
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationSettings:
+    """What an evaluation needs beside model and data."""
+
+    language: str = "english"
+    """Of the BM25 stemmer and stop words; `none` for neither."""
+    modes: ModeSettings = field(default_factory=ModeSettings)
+
+
+def evaluate_model(
+    encoder: Encoder,
+    *,
+    corpus: Corpus,
+    evaluation_set: EvaluationSet,
+    split: Split,
+    clusters: Mapping[str, str],
+    mode: RetrievalMode | None = None,
+    settings: EvaluationSettings | None = None,
+) -> Evaluation:
+    """Results of a model on a split, dense only and in the mode that would be served.
+
+    Args:
+        encoder: Whatever caches vectors does so inside it.
+        corpus: All chunks; search always runs over the whole of it.
+        evaluation_set: Queries with relevance, of the same corpus version.
+        split: Side that is measured.
+        clusters: Chunk id to cluster of documents (`clusters_of_chunks`).
+        mode: How the index would be asked. None chooses on the dev queries, which is dense when there are none.
+        settings: Language of BM25, and how a mode is chosen.
+
+    Raises:
+        EvaluationError: If the split has no query, a relevant chunk is not in the corpus, or versions differ.
+    """
+    settings, started = settings or EvaluationSettings(), time.perf_counter()
+    queries, relevant = _checked_queries(corpus, evaluation_set, split)
+    depth = max(mode.prefetch if mode else settings.modes.prefetch, *RECALL_KS)
+    dense_search = _DenseSearch(encoder, corpus, depth)
+    sparse_search = _SparseSearch(corpus, settings.language, depth)
+    scores: tuple[ModeScore, ...] = ()
+    if mode is None:
+        mode, scores = _mode_on_dev(dense_search, sparse_search, evaluation_set, settings.modes)
+    check_mode(mode)
+    dense = dense_search(queries)
+    served = dense
+    if mode.kind != "dense":
+        served = [served_ranking(mode, *pair) for pair in zip(dense, sparse_search(queries), strict=True)]
+    return Evaluation(
+        model_version=encoder.spec.model_version,
+        encoder=encoder.spec,
+        corpus_version=corpus.corpus_version,
+        evaluation_set_version=evaluation_set.evaluation_set_version,
+        split=split,
+        mode=mode,
+        query_results=measure_rankings(dense, queries=queries, relevant=relevant, clusters=clusters),
+        served_query_results=measure_rankings(served, queries=queries, relevant=relevant, clusters=clusters),
+        duration_s=time.perf_counter() - started,
+        sparse=sparse_search.spec,
+        mode_scores=scores,
+    )
+
+
+def evaluate_bm25(
+    *,
+    corpus: Corpus,
+    evaluation_set: EvaluationSet,
+    split: Split,
+    clusters: Mapping[str, str],
+    settings: EvaluationSettings | None = None,
+) -> tuple[QueryResult, ...]:
+    """Results of BM25 alone, which needs no model; arguments and errors of `evaluate_model`."""
+    queries, relevant = _checked_queries(corpus, evaluation_set, split)
+    search_terms = _SparseSearch(corpus, (settings or EvaluationSettings()).language, max(RECALL_KS))
+    return measure_rankings(search_terms(queries), queries=queries, relevant=relevant, clusters=clusters)
+
+
+def measure_rankings(
+    rankings: Sequence[Ranking],
+    *,
+    queries: Sequence[EvaluationQuery],
+    relevant: Mapping[str, Set[str]],
+    clusters: Mapping[str, str],
+) -> tuple[QueryResult, ...]:
+    """Every measure of every query, whatever made the rankings.
+
+    Args:
+        rankings: One per query, in their order.
+        queries: What was asked.
+        relevant: Query id to relevant chunk ids.
+        clusters: Chunk id to cluster of documents; a chunk that it lacks is a cluster of its own.
+
+    Raises:
+        EvaluationError: If a query has no relevant chunk or its ranking names a chunk twice.
+    """
+    return tuple(
+        query_result(
+            query.query_id,
+            query.text,
+            relevant=relevant[query.query_id],
+            retrieved=ranking.chunk_ids,
+            cluster_id=_cluster_of(relevant[query.query_id], clusters),
+        )
+        for query, ranking in zip(queries, rankings, strict=True)
+    )
+
+
+def clusters_of_chunks(corpus: Corpus, splits: DocumentSplits) -> dict[str, str]:
+    """Chunk id to the near-duplicate cluster of its first document."""
+    cluster_of = {document.document_id: document.cluster_id for document in splits.documents}
+    return {chunk.chunk_id: cluster_of.get(chunk.document_id, chunk.document_id) for chunk in corpus.chunks}
+
+
+class _DenseSearch:
+    """Rankings by vectors; passages are encoded when the first query comes."""
+
+    def __init__(self, encoder: Encoder, corpus: Corpus, depth: int) -> None:
+        self._encoder, self._corpus, self._depth = encoder, corpus, depth
+        self._passages: np.ndarray | None = None
+
+    def __call__(self, queries: Sequence[EvaluationQuery]) -> list[Ranking]:
+        if self._passages is None:
+            self._passages = self._encoder.encode_passages([chunk.embedding_text for chunk in self._corpus.chunks])
+        vectors = self._encoder.encode_queries([query.text for query in queries])
+        return search(vectors, self._passages, [chunk.chunk_id for chunk in self._corpus.chunks], self._depth)
+
+
+class _SparseSearch:
+    """Rankings by BM25; the corpus is read when the first query comes."""
+
+    def __init__(self, corpus: Corpus, language: str, depth: int) -> None:
+        self._corpus, self._language, self._depth = corpus, language, depth
+        self._passages: list[SparseVector] = []
+        self.spec: SparseSpec | None = None
+
+    def __call__(self, queries: Sequence[EvaluationQuery]) -> list[Ranking]:
+        if self.spec is None:
+            texts = [chunk.embedding_text for chunk in self._corpus.chunks]
+            self.spec = fit_sparse_spec(texts, language=self._language)
+            self._passages = SparseEncoder(self.spec).encode_passages(texts)
+        vectors = SparseEncoder(self.spec).encode_queries([query.text for query in queries])
+        return search_sparse(vectors, self._passages, [chunk.chunk_id for chunk in self._corpus.chunks], self._depth)
+
+
+def _mode_on_dev(
+    dense: _DenseSearch, sparse: _SparseSearch, evaluation_set: EvaluationSet, settings: ModeSettings
+) -> tuple[RetrievalMode, tuple[ModeScore, ...]]:
+    queries = evaluation_set.queries_of("dev")
+    if not queries:
+        logger.warning("There are no dev queries, so no retrieval mode can be chosen; dense stays.")
+        return DENSE, ()
+    relevant = evaluation_set.relevant_chunks()
+    answers = [relevant[query.query_id] for query in queries]
+    scores = score_modes(dense(queries), sparse(queries), answers, settings=settings)
+    mode = next(mode for mode, score in scores if score.chosen)
+    return mode, tuple(score for _, score in scores)
+
+
+def _checked_queries(
+    corpus: Corpus, evaluation_set: EvaluationSet, split: Split
+) -> tuple[tuple[EvaluationQuery, ...], dict[str, frozenset[str]]]:
+    if corpus.corpus_version != evaluation_set.corpus_version:
+        raise EvaluationError(
+            f"The evaluation set {evaluation_set.evaluation_set_version} was made for the corpus "
+            f"{evaluation_set.corpus_version}, not for {corpus.corpus_version}.",
+            fix="Materialize evaluation_set again.",
+        )
+    queries = evaluation_set.queries_of(split)
+    if not queries:
+        raise EvaluationError(
+            f"The evaluation set {evaluation_set.evaluation_set_version} has no {split} query.",
+            fix="Give queries of your own, or a corpus large enough for some to be held out.",
+        )
+    relevant, known = evaluation_set.relevant_chunks(), {chunk.chunk_id for chunk in corpus.chunks}
+    for query in queries:
+        if missing := relevant[query.query_id] - known:
+            raise EvaluationError(
+                f"Query {query.query_id!r} is answered by chunks that the corpus lacks: {sorted(missing)[:3]}.",
+                fix="Materialize evaluation_set again for this corpus.",
+            )
+    return queries, relevant
+
+
+def _cluster_of(relevant: Set[str], clusters: Mapping[str, str]) -> str:
+    """The cluster that most of the relevant chunks are in, the smallest id of several.
+
+    Joining queries that share any cluster would chain nearly all of them together where a query has eight answers.
+    """
+    counts = Counter(clusters.get(chunk_id, chunk_id) for chunk_id in relevant)
+    return min(counts, key=lambda cluster_id: (-counts[cluster_id], cluster_id)) if counts else ""

@@ -1,0 +1,165 @@
+"""Model versions on disk: `<root>/<model version>/` with safetensors and `manifest.json`.
+
+A version is staged beside its place and renamed, so a folder that is there is complete. Each is loadable with plain
+`SentenceTransformer(path)`. The base model has a manifest too, which points at its own folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import re
+import shutil
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.metadata import version as package_version
+from pathlib import Path
+from typing import Any, Literal
+
+from domain_embed_pipeline.encoding.spec import Encoder, EncoderSpec
+from domain_embed_pipeline.encoding.vector_cache import CachedEncoder, VectorCache
+from domain_embed_pipeline.errors import ModelVersionNotFoundError, RegistryError
+from domain_embed_pipeline.tables import from_plain
+
+ModelKind = Literal["base", "stage_one", "stage_two", "blend"]
+LIBRARIES = ("sentence-transformers", "transformers", "torch", "datasets", "numpy")
+_VERSION_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryPoint:
+    """What was seen at one step of training: loss and learning rate, or dev retrieval."""
+
+    step: int
+    epoch: float
+    loss: float | None
+    learning_rate: float | None
+    dev_recall_at_5: float | None
+    dev_ndcg_at_10: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """Manifest of a model version: what it is and what it was made from."""
+
+    model_version: str
+    kind: ModelKind
+    encoder: EncoderSpec
+    base_model: str
+    parent_model_version: str | None
+    """The version whose weights training started from; None for a base model."""
+    weights_folder: str | None = None
+    """Where the files are when not in the version's own folder (base models)."""
+    corpus_version: str | None = None
+    pairs_version: str | None = None
+    evaluation_set_version: str | None = None
+    row_count: int = 0
+    """Training rows of the stage that made it."""
+    seed: int = 0
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Settings of the stage, and what the rule made of them."""
+    dev_metrics: dict[str, float] = field(default_factory=dict)
+    libraries: dict[str, str] = field(default_factory=dict)
+    created_at: str = ""
+    duration_s: float = 0.0
+    history: tuple[HistoryPoint, ...] = ()
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of the libraries that decide what training gives."""
+    return {name: package_version(name) for name in LIBRARIES}
+
+
+class ModelRegistry:
+    """The folder of model versions and the vector caches that belong to them."""
+
+    def __init__(self, root: str | Path, *, vectors_folder: str | Path) -> None:
+        self.root = Path(root)
+        self._vectors_folder = Path(vectors_folder)
+
+    def folder(self, model_version: str) -> Path:
+        """Folder of a version's manifest, whether it exists or not.
+
+        Raises:
+            RegistryError: If the name could leave the registry's folder.
+        """
+        if not _VERSION_NAME.match(model_version) or ".." in model_version:
+            raise RegistryError(
+                f"{model_version!r} is not a model version name.", fix="Use a name that `domain-embed models` lists."
+            )
+        return self.root / model_version
+
+    def has(self, model_version: str) -> bool:
+        """Whether the version is complete."""
+        return (self.folder(model_version) / "manifest.json").is_file()
+
+    def manifest(self, model_version: str) -> ModelVersion:
+        """The version's manifest.
+
+        Raises:
+            ModelVersionNotFoundError: If there is no such version.
+        """
+        path = self.folder(model_version) / "manifest.json"
+        if not path.is_file():
+            known = ", ".join(version.model_version for version in self.versions()) or "none"
+            raise ModelVersionNotFoundError(
+                f"No model version {model_version!r} in {self.root}.", fix=f"Use one of: {known}."
+            )
+        return from_plain(ModelVersion, json.loads(path.read_text(encoding="utf-8")))
+
+    def versions(self) -> list[ModelVersion]:
+        """All versions, oldest first."""
+        paths = self.root.glob("*/manifest.json")
+        found = [from_plain(ModelVersion, json.loads(path.read_text(encoding="utf-8"))) for path in paths]
+        return sorted(found, key=lambda version: (version.created_at, version.model_version))
+
+    def weights_folder(self, model_version: str) -> str:
+        """Folder that `SentenceTransformer(path)` loads."""
+        return self.manifest(model_version).weights_folder or str(self.folder(model_version))
+
+    def save(self, manifest: ModelVersion, *, write: Callable[[Path], ModelVersion] | None = None) -> ModelVersion:
+        """Store a version; `write` fills the staged folder with the model's files and completes the manifest.
+
+        The first writer wins: a version is named by its content, so a second one would be the same.
+        """
+        target = self.folder(manifest.model_version)
+        staged = self.root / f".{manifest.model_version}.{uuid.uuid4().hex}"
+        staged.mkdir(parents=True)
+        try:
+            if write is not None:
+                manifest = write(staged)
+            text = json.dumps(dataclasses.asdict(manifest), indent=1, ensure_ascii=False)
+            (staged / "manifest.json").write_text(text, encoding="utf-8")
+            if not self.has(manifest.model_version):
+                with contextlib.suppress(FileNotFoundError):
+                    shutil.rmtree(target)
+                staged.rename(target)
+        finally:
+            shutil.rmtree(staged, ignore_errors=True)
+        return self.manifest(manifest.model_version)
+
+    def parents(self, model_version: str) -> list[str]:
+        """Chain of parents, nearest first, ending with the base model."""
+        chain: list[str] = []
+        parent = self.manifest(model_version).parent_model_version
+        while parent is not None and parent not in chain:
+            chain.append(parent)
+            parent = self.manifest(parent).parent_model_version if self.has(parent) else None
+        return chain
+
+    def vector_cache(self, spec: EncoderSpec) -> VectorCache:
+        """Cache of the vectors of one encoder."""
+        return VectorCache(self._vectors_folder, spec)
+
+    def encoder(self, model_version: str) -> CachedEncoder:
+        """Encoder of a version through its cache; weights are loaded only when a text is not in the cache."""
+        manifest = self.manifest(model_version)
+
+        def load() -> Encoder:
+            from domain_embed_pipeline.encoding.sentence_transformer import load_encoder
+
+            return load_encoder(self.weights_folder(model_version), manifest.encoder)
+
+        return CachedEncoder(manifest.encoder, load=load, cache=self.vector_cache(manifest.encoder))

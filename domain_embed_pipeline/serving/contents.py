@@ -1,0 +1,139 @@
+"""What a collection holds, and writing into it.
+
+What belongs here: listing points, uploading, deleting, all in bounded batches with back-off. What does not: deciding
+what should be there (`collection` for a build, `updates` for a catch-up).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from domain_embed_pipeline.encoding.sparse import SparseEncoder
+from domain_embed_pipeline.ids import point_id_of
+from domain_embed_pipeline.records import Chunk
+from domain_embed_pipeline.serving.payload import DENSE_VECTOR, DIGEST_KEY, SPARSE_VECTOR, Framework, payload_of
+from domain_embed_pipeline.serving.retries import RetryPolicy
+from domain_embed_pipeline.serving.store import is_embedded
+
+if TYPE_CHECKING:
+    import numpy as np
+    from qdrant_client import QdrantClient
+    from qdrant_client.models import PointStruct
+
+T = TypeVar("T")
+
+SCROLL_PAGE = 2_000
+DELETE_BATCH = 1_000
+
+
+def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of `size` items; the last may be shorter."""
+    batch: list[T] = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def stored_digests(client: QdrantClient, collection: str, *, retries: RetryPolicy) -> dict[str, str]:
+    """`point id -> payload digest` of every point; the digest is empty for a point that we did not write."""
+    digests: dict[str, str] = {}
+    offset: Any = None
+    while True:
+        records, offset = retries.run(
+            f"list of points of {collection}", lambda offset=offset: _page(client, collection, offset)
+        )
+        digests.update((str(record.id), (record.payload or {}).get(DIGEST_KEY, "")) for record in records)
+        if offset is None:
+            return digests
+
+
+def _page(client: QdrantClient, collection: str, offset: Any) -> tuple[list[Any], Any]:
+    return client.scroll(collection, limit=SCROLL_PAGE, offset=offset, with_payload=[DIGEST_KEY], with_vectors=False)
+
+
+def points_of(
+    chunks: Sequence[Chunk],
+    vectors: np.ndarray,
+    *,
+    sparse: SparseEncoder | None,
+    frameworks: tuple[Framework, ...],
+) -> list[PointStruct]:
+    """Points of chunks; `vectors` has shape (len(chunks), dimension).
+
+    A text without any BM25 term gets no sparse vector.
+    """
+    from qdrant_client import models
+
+    weights = sparse.encode_passages([chunk.embedding_text for chunk in chunks]) if sparse else [None] * len(chunks)
+    points = []
+    for chunk, vector, weight in zip(chunks, vectors, weights, strict=True):
+        named: dict[str, Any] = {DENSE_VECTOR: vector.tolist()}
+        if weight is not None and weight.indices:
+            named[SPARSE_VECTOR] = models.SparseVector(indices=list(weight.indices), values=list(weight.values))
+        points.append(
+            models.PointStruct(id=point_id_of(chunk.chunk_id), vector=named, payload=payload_of(chunk, frameworks))
+        )
+    return points
+
+
+def upload(
+    client: QdrantClient,
+    collection: str,
+    *,
+    points: Iterable[list[PointStruct]],
+    parallel: int,
+    retries: RetryPolicy,
+) -> int:
+    """Upsert batches of points, a bounded number of requests at a time; returns the number of points.
+
+    Batches are taken from the iterator as requests end, so memory stays flat. An embedded store gets one at a time.
+    """
+
+    def send(batch: list[PointStruct]) -> int:
+        retries.run(
+            f"upload of {len(batch)} points to {collection}",
+            lambda: client.upsert(collection_name=collection, points=batch, wait=True),
+        )
+        return len(batch)
+
+    if is_embedded(client) or parallel == 1:
+        return sum(send(batch) for batch in points)
+    return _send_in_parallel(send, points, parallel)
+
+
+def _send_in_parallel(send: Callable[[T], int], batches_: Iterable[T], parallel: int) -> int:
+    sent = 0
+    pending: set[Future[int]] = set()
+    with ThreadPoolExecutor(max_workers=parallel, thread_name_prefix="qdrant-upload") as pool:
+        for batch in batches_:
+            if len(pending) >= parallel * 2:
+                done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                sent += sum(future.result() for future in done)
+            pending.add(pool.submit(send, batch))
+        return sent + sum(future.result() for future in pending)
+
+
+def delete_points(client: QdrantClient, collection: str, *, point_ids: Iterable[str], retries: RetryPolicy) -> int:
+    """Delete points by id; ids that are not there do no harm. Returns how many were asked for."""
+    from qdrant_client import models
+
+    deleted = 0
+    for batch in batches(point_ids, DELETE_BATCH):
+        selector = models.PointIdsList(points=list(batch))
+        retries.run(
+            f"deletion from {collection}",
+            lambda selector=selector: client.delete(collection, points_selector=selector, wait=True),
+        )
+        deleted += len(batch)
+    return deleted
+
+
+def point_count(client: QdrantClient, collection: str, *, retries: RetryPolicy) -> int:
+    """Exact number of points."""
+    return retries.run(f"count of {collection}", lambda: client.count(collection, exact=True).count)

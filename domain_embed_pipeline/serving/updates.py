@@ -1,0 +1,172 @@
+"""Changing a collection that serves: fresh documents, catch-up around a swap, erasure.
+
+What belongs here: making a collection hold exactly a corpus, with the encoder it was built by. What does not: new
+models, new collections (`collection`).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from domain_embed_pipeline.encoding.sparse import SparseEncoder
+from domain_embed_pipeline.encoding.spec import Encoder
+from domain_embed_pipeline.errors import EncoderMismatchError, ServingError
+from domain_embed_pipeline.ids import point_id_of
+from domain_embed_pipeline.records import Chunk
+from domain_embed_pipeline.serving.contents import batches, delete_points, points_of, stored_digests, upload
+from domain_embed_pipeline.serving.metadata import CollectionMetadata, collections_of, read_metadata, write_metadata
+from domain_embed_pipeline.serving.payload import DIGEST_KEY, payload_of
+from domain_embed_pipeline.serving.records import BuildSettings, Reconciliation
+from domain_embed_pipeline.serving.retries import RetryPolicy
+from domain_embed_pipeline.serving.store import is_embedded, persist
+
+if TYPE_CHECKING:
+    from qdrant_client import QdrantClient
+
+logger = logging.getLogger(__name__)
+
+
+def reconcile_collection(
+    client: QdrantClient,
+    collection: str,
+    *,
+    chunks: Sequence[Chunk],
+    encoder: Encoder,
+    corpus_version: str,
+    settings: BuildSettings | None = None,
+    retries: RetryPolicy | None = None,
+) -> Reconciliation:
+    """Make a collection, live or not, hold exactly these chunks: encode and add, rewrite payloads, delete.
+
+    Only chunks that are not there are encoded. Adds come first and deletions last, so that an edited passage is
+    findable throughout. Running it again changes nothing.
+
+    Args:
+        client: Open store.
+        collection: A collection of ours, or the alias of one.
+        chunks: The whole corpus as it is now.
+        encoder: The one that the collection was built by.
+        corpus_version: Version of `chunks`; noted in the metadata.
+        settings: Batch sizes and payload keys; the ones it was built with.
+        retries: Pauses and attempts against a server.
+
+    Raises:
+        EncoderMismatchError: If the encoder is another than the collection's.
+        ServingError: If the corpus is empty (that would empty the index) or somebody else wrote meanwhile.
+    """
+    started = time.monotonic()
+    retries, settings = retries or RetryPolicy(), settings or BuildSettings()
+    metadata = _require_ours(client, collection, encoder, retries)
+    name = metadata.collection
+    if not chunks:
+        raise ServingError(
+            f"The corpus {corpus_version} is empty; {name} keeps its points.",
+            fix="Check where documents are read from. To take the index down, delete the alias by hand.",
+        )
+    stored = stored_digests(client, name, retries=retries)
+    wanted = {point_id_of(chunk.chunk_id): chunk for chunk in chunks}
+    missing = [chunk for point, chunk in wanted.items() if point not in stored]
+    changed = [
+        chunk
+        for point, chunk in wanted.items()
+        if point in stored and stored[point] != payload_of(chunk, settings.frameworks)[DIGEST_KEY]
+    ]
+    batches_ = _encoded_batches(missing, encoder, metadata, settings)
+    added = upload(client, name, points=batches_, parallel=settings.parallel, retries=retries)
+    _rewrite_payloads(client, name, (changed, settings), retries)
+    deleted = delete_points(client, name, point_ids=sorted(stored.keys() - wanted.keys()), retries=retries)
+    _require_exact(client, name, set(wanted), retries)
+    write_metadata(client, name, {"content_version": corpus_version, "point_count": len(wanted)}, retries=retries)
+    if is_embedded(client):
+        persist(client, name)
+    logger.info("%s: %d added, %d updated, %d deleted", name, added, len(changed), deleted)
+    return Reconciliation(
+        collection=name,
+        corpus_version=corpus_version,
+        added=added,
+        updated=len(changed),
+        deleted=deleted,
+        unchanged=len(wanted) - added - len(changed),
+        point_count=len(wanted),
+        duration_s=time.monotonic() - started,
+    )
+
+
+def erase_chunks(
+    client: QdrantClient, alias: str, *, chunk_ids: Sequence[str], retries: RetryPolicy | None = None
+) -> dict[str, int]:
+    """Delete chunks from every collection of an alias, the kept old ones too: a rollback must not bring them back.
+
+    Returns:
+        Points that were there and are gone, by collection.
+    """
+    retries = retries or RetryPolicy()
+    points = {point_id_of(chunk_id) for chunk_id in chunk_ids}
+    erased = {}
+    for metadata in collections_of(client, alias, retries=retries):
+        name = metadata.collection
+        present = points & stored_digests(client, name, retries=retries).keys()
+        delete_points(client, name, point_ids=sorted(present), retries=retries)
+        if is_embedded(client):
+            persist(client, name)
+        erased[name] = len(present)
+    return erased
+
+
+def _require_ours(client: QdrantClient, collection: str, encoder: Encoder, retries: RetryPolicy) -> CollectionMetadata:
+    metadata = read_metadata(client, collection, retries=retries)
+    if metadata is None:
+        raise ServingError(
+            f"Collection {collection} was not made by this pipeline.",
+            fix="Build one beside it; only our own collections are ever changed.",
+        )
+    if metadata.encoder.fingerprint != encoder.spec.fingerprint:
+        raise EncoderMismatchError(
+            f"{metadata.collection} holds vectors of {metadata.encoder.model_version} "
+            f"({metadata.encoder.fingerprint}); the encoder at hand is {encoder.spec.model_version} "
+            f"({encoder.spec.fingerprint}).",
+            fix="Load the model version that the collection names.",
+        )
+    return metadata
+
+
+def _encoded_batches(
+    chunks: Sequence[Chunk], encoder: Encoder, metadata: CollectionMetadata, settings: BuildSettings
+) -> Iterator[list[Any]]:
+    sparse = SparseEncoder(metadata.sparse_spec) if metadata.sparse_spec is not None else None
+    for batch in batches(chunks, settings.batch_size):
+        vectors = encoder.encode_passages([chunk.embedding_text for chunk in batch])
+        yield points_of(batch, vectors, sparse=sparse, frameworks=settings.frameworks)
+
+
+def _rewrite_payloads(
+    client: QdrantClient, name: str, change: tuple[Sequence[Chunk], BuildSettings], retries: RetryPolicy
+) -> None:
+    from qdrant_client import models
+
+    chunks, settings = change
+    for batch in batches(chunks, settings.batch_size):
+        operations = [
+            models.OverwritePayloadOperation(
+                overwrite_payload=models.SetPayload(
+                    payload=payload_of(chunk, settings.frameworks), points=[point_id_of(chunk.chunk_id)]
+                )
+            )
+            for chunk in batch
+        ]
+        retries.run(
+            f"payloads of {name}",
+            lambda operations=operations: client.batch_update_points(name, update_operations=operations, wait=True),
+        )
+
+
+def _require_exact(client: QdrantClient, name: str, wanted: set[str], retries: RetryPolicy) -> None:
+    stored = stored_digests(client, name, retries=retries).keys()
+    if stored != wanted:
+        raise ServingError(
+            f"{name} has {len(stored - wanted)} points too many and lacks {len(wanted - stored)} after a catch-up.",
+            fix="Somebody else writes to it at the same time; let only one run at a time, then run again.",
+        )

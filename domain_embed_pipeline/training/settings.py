@@ -1,0 +1,116 @@
+"""Settings of training and the written rule that scales them to the model and the data."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+TRAINING_VERSION = "1"
+"""Moves when the same settings would give other weights."""
+
+MINIMUM_PAIRS = 100
+FEW_PAIRS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSettings:
+    """How a stage is trained. `None` means: by the rule below."""
+
+    learning_rate: float | None = None
+    """Peak learning rate. Too low under-trains a small model, too high collapses a large one."""
+    epochs: float | None = None
+    """Passes over the pairs. More than the rule gives fits the questions, not the domain."""
+    batch_size: int = 64
+    """Pairs a batch: each sees batch_size - 1 in-batch negatives."""
+    warmup_ratio: float = 0.1
+    scale: float = 20.0
+    """Inverse temperature of the loss."""
+    max_length: int = 160
+    """Tokens of a text seen in training; longer passages are cut, which costs little and saves much time."""
+    symmetric: bool = False
+    """Also rank anchors for each positive."""
+    weight_decay: float = 0.01
+    seed: int = 42
+    evaluations_per_epoch: int = 2
+    """Dev retrieval measurements an epoch; the best checkpoint is kept."""
+    max_steps: int = -1
+    """Ceiling on steps; -1 for none. A smoke test uses 1."""
+    mini_batch_size: int | None = None
+    """When set, the cached loss is used: memory is bounded by this, negatives stay those of batch_size."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """What the rule made of the settings."""
+
+    learning_rate: float
+    epochs: float
+    steps_per_epoch: int
+    total_steps: int
+    warmup_steps: int
+    evaluation_steps: int
+
+
+def learning_rate_for(parameter_count: int) -> float:
+    """Peak learning rate by model size: 1e-4 at 22M parameters, falling with the square root of the size.
+
+    22M: 1.0e-4, 33M: 8.2e-5, 109M: 4.5e-5, 335M: 2.6e-5; never under 1e-5. Measured for 22M only
+    (docs/measurements.md); the larger sizes follow common practice.
+    """
+    return max(1e-5, 1e-4 * math.sqrt(22e6 / max(parameter_count, 22e6)))
+
+
+def epochs_for(pair_count: int) -> float:
+    """Epochs by number of pairs: three under 1,000, two under 3,000, else one."""
+    if pair_count < FEW_PAIRS:
+        return 3.0
+    return 2.0 if pair_count < 3 * FEW_PAIRS else 1.0
+
+
+def schedule_for(settings: TrainingSettings, *, pair_count: int, parameter_count: int) -> Schedule:
+    """Fill in what the settings leave to the rule."""
+    steps_per_epoch = max(1, math.ceil(pair_count / settings.batch_size))
+    epochs = settings.epochs if settings.epochs is not None else epochs_for(pair_count)
+    total = max(1, math.ceil(steps_per_epoch * epochs))
+    if settings.max_steps > 0:
+        total = min(total, settings.max_steps)
+    rate = settings.learning_rate if settings.learning_rate is not None else learning_rate_for(parameter_count)
+    return Schedule(
+        learning_rate=rate,
+        epochs=epochs,
+        steps_per_epoch=steps_per_epoch,
+        total_steps=total,
+        warmup_steps=math.ceil(total * settings.warmup_ratio),
+        evaluation_steps=max(1, math.ceil(steps_per_epoch / settings.evaluations_per_epoch)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class MiningSettings:
+    """Which chunks become hard negatives."""
+
+    negatives_per_pair: int = 1
+    first_rank: int = 1
+    """Ranks before this one (the positive's own cluster left out) are skipped as probably relevant."""
+    last_rank: int = 50
+    relative_margin: float = 0.05
+    """A negative's score must be under (1 - margin) of the positive's score (NV-Retriever, arXiv 2407.15831)."""
+    exclude_same_document: bool = True
+    """Leave out chunks that share a document with the positive: neighbours often answer too."""
+    sampling: Literal["top", "random"] = "random"
+    """Hardest first, or evenly from the window."""
+    seed: int = 42
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateSettings:
+    """How the candidate is chosen on dev."""
+
+    blend_weights: tuple[float, ...] = (0.5, 0.75)
+    """Shares of the tuned weights in blends with the base (LM-Cocktail, arXiv 2311.13534)."""
+    simplicity_tolerance: float = 1.0
+    """Standard errors of the paired difference within which the simpler model wins."""
+    pool_size: int = 4_000
+    """Chunks in the dev pool. A larger corpus is represented by every relevant chunk, the base model's nearest
+    chunks of every dev query, and a seeded sample."""

@@ -1,0 +1,236 @@
+"""Stages as model versions: train, mine, train again, choose; each step is found again by its content id.
+
+This is what the assets call. A step whose version is in the registry is not done twice; one that a kill cut short goes
+on from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from domain_embed_pipeline.encoding.fingerprint import fingerprinted, folder_digest
+from domain_embed_pipeline.encoding.sentence_transformer import load_model
+from domain_embed_pipeline.ids import digest_of_json
+from domain_embed_pipeline.records import Corpus, EvaluationSet, TrainingPair
+from domain_embed_pipeline.registry.versions import ModelKind, ModelRegistry, ModelVersion, library_versions
+from domain_embed_pipeline.training.blending import blend
+from domain_embed_pipeline.training.candidate import CandidateScore, choose_candidate
+from domain_embed_pipeline.training.dev_set import DevScore, DevSet, make_dev_set, score_on_dev
+from domain_embed_pipeline.training.fine_tuning import (
+    Progress,
+    TrainedStage,
+    TrainingRow,
+    fine_tune,
+    negative_rows,
+    pair_rows,
+)
+from domain_embed_pipeline.training.negatives import HardNegatives
+from domain_embed_pipeline.training.settings import TRAINING_VERSION, CandidateSettings, TrainingSettings
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateResult:
+    """The candidate and what it was chosen among."""
+
+    version: ModelVersion
+    reason: str
+    contenders: tuple[CandidateScore, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingInputs:
+    """What every stage needs besides its own rows."""
+
+    registry: ModelRegistry
+    base: ModelVersion
+    corpus: Corpus
+    evaluation_set: EvaluationSet
+    clusters: Mapping[str, str]
+    pairs_version: str
+    checkpoints: Path
+    pool_size: int = CandidateSettings().pool_size
+
+    def dev_set(self) -> DevSet | None:
+        """Dev queries; their pool is chosen with the base model, so that every contender meets the same one."""
+        encoder = self.registry.encoder(self.base.model_version)
+        return make_dev_set(self.corpus, self.evaluation_set, encoder=encoder, pool_size=self.pool_size)
+
+
+def train_stage_one(
+    inputs: TrainingInputs,
+    pairs: Sequence[TrainingPair],
+    *,
+    settings: TrainingSettings,
+    progress: Progress | None = None,
+) -> ModelVersion:
+    """Stage one: pairs with in-batch negatives, from the base model.
+
+    Raises:
+        TooFewPairsError: If there are too few pairs to train on.
+    """
+    job = _Job("stage_one", inputs.base, pair_rows(pairs, inputs.clusters), inputs.pairs_version, settings)
+    return _train(inputs, job, progress)
+
+
+def train_stage_two(
+    inputs: TrainingInputs,
+    stage_one: ModelVersion,
+    negatives: HardNegatives,
+    *,
+    settings: TrainingSettings,
+    progress: Progress | None = None,
+) -> ModelVersion:
+    """Stage two: question and user pairs with mined negatives, from the stage-one model.
+
+    Raises:
+        TooFewPairsError: If too few negatives were mined.
+    """
+    rows = negative_rows(negatives.negatives, inputs.clusters)
+    return _train(inputs, _Job("stage_two", stage_one, rows, negatives.negatives_version, settings), progress)
+
+
+def choose_finetuned(
+    inputs: TrainingInputs, stages: Sequence[ModelVersion], *, settings: CandidateSettings
+) -> CandidateResult:
+    """Compare the base, the stages and blends of the best stage with the base on dev, and keep the winner.
+
+    Args:
+        inputs: As for training.
+        stages: Stage one, and stage two when it was trained.
+        settings: Blend weights and the tolerance of the simplicity rule.
+    """
+    dev = inputs.dev_set()
+    if dev is None:
+        return CandidateResult(stages[-1], "There are no dev queries to choose on: the last stage is taken.", ())
+    contenders = [
+        (version.model_version, version.kind, simplicity, _score(inputs, version.model_version, dev))
+        for simplicity, version in enumerate((inputs.base, *stages))
+    ]
+    best_stage = max(contenders[1:], key=lambda contender: contender[3].means()["selection"])[0]
+    for weight in settings.blend_weights:
+        blended = _blend_version(inputs, inputs.registry.manifest(best_stage), weight)
+        score = _score(inputs, blended.model_version, dev)
+        contenders.append((blended.model_version, "blend", len(stages) + 1, score))
+    scores = choose_candidate(contenders, tolerance=settings.simplicity_tolerance)
+    winner = next(score for score in scores if score.chosen)
+    reason = (
+        f"{winner.kind} {winner.model_version}: dev Recall@5 {winner.dev_recall_at_5:.3f}, the simplest of "
+        f"{len(scores)} within {settings.simplicity_tolerance:g} standard errors of the best."
+    )
+    return CandidateResult(inputs.registry.manifest(winner.model_version), reason, scores)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One stage to train."""
+
+    kind: ModelKind
+    parent: ModelVersion
+    rows: Sequence[TrainingRow]
+    rows_version: str
+    settings: TrainingSettings
+
+
+def _train(inputs: TrainingInputs, job: _Job, progress: Progress | None) -> ModelVersion:
+    version = _version_id(inputs, job)
+    if inputs.registry.has(version):
+        logger.info("%s is in the registry already; nothing is trained.", version)
+        return inputs.registry.manifest(version)
+    parent = job.parent
+    model = load_model(inputs.registry.weights_folder(parent.model_version), max_length=parent.encoder.max_length)
+    stage = fine_tune(
+        model,
+        job.rows,
+        settings=job.settings,
+        spec=parent.encoder,
+        dev=inputs.dev_set(),
+        folder=inputs.checkpoints / version,
+        progress=progress,
+    )
+    manifest = _manifest(inputs, version, job.kind, parent)
+    manifest = dataclasses.replace(
+        manifest,
+        row_count=len(job.rows),
+        seed=job.settings.seed,
+        settings=dataclasses.asdict(job.settings) | dataclasses.asdict(stage.schedule) | {"best_step": stage.best_step},
+        dev_metrics=_dev_metrics(stage),
+        duration_s=round(stage.duration_s, 1),
+        history=stage.history,
+    )
+    return _save(inputs.registry, stage.model, manifest)
+
+
+def _version_id(inputs: TrainingInputs, job: _Job) -> str:
+    content = {
+        "kind": job.kind,
+        "training": TRAINING_VERSION,
+        "parent": job.parent.model_version,
+        "rows": job.rows_version,
+        "evaluation_set": inputs.evaluation_set.evaluation_set_version,
+        "corpus": inputs.corpus.corpus_version,
+        "settings": dataclasses.asdict(job.settings),
+    }
+    return f"model-{digest_of_json(content)[:12]}"
+
+
+def _manifest(inputs: TrainingInputs, version: str, kind: ModelKind, parent: ModelVersion) -> ModelVersion:
+    """Manifest of a child of `parent`; the encoder's fingerprint is set once its files are written."""
+    return ModelVersion(
+        model_version=version,
+        kind=kind,
+        encoder=dataclasses.replace(parent.encoder, model_version=version, fingerprint=""),
+        base_model=inputs.base.base_model,
+        parent_model_version=parent.model_version,
+        corpus_version=inputs.corpus.corpus_version,
+        pairs_version=inputs.pairs_version,
+        evaluation_set_version=inputs.evaluation_set.evaluation_set_version,
+        libraries=library_versions(),
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _dev_metrics(stage: TrainedStage) -> dict[str, float]:
+    points = [point for point in stage.history if point.dev_recall_at_5 is not None and point.step == stage.best_step]
+    if not points:
+        return {}
+    return {"recall_at_5": points[0].dev_recall_at_5 or 0.0, "ndcg_at_10": points[0].dev_ndcg_at_10 or 0.0}
+
+
+def _save(registry: ModelRegistry, model: SentenceTransformer, manifest: ModelVersion) -> ModelVersion:
+    """Write the weights, then the manifest with the fingerprint of what was written."""
+    spec = manifest.encoder
+
+    def write(folder: Path) -> ModelVersion:
+        model.prompts.update({"query": spec.query_prompt, "document": spec.passage_prompt})
+        model.save_pretrained(str(folder), safe_serialization=True)
+        return dataclasses.replace(manifest, encoder=fingerprinted(spec, weights=folder_digest(str(folder))))
+
+    return registry.save(manifest, write=write)
+
+
+def _blend_version(inputs: TrainingInputs, tuned: ModelVersion, weight: float) -> ModelVersion:
+    version = f"model-{digest_of_json(['blend', TRAINING_VERSION, tuned.model_version, weight])[:12]}"
+    if inputs.registry.has(version):
+        return inputs.registry.manifest(version)
+    registry = inputs.registry
+    base_model = load_model(registry.weights_folder(inputs.base.model_version), device="cpu")
+    tuned_model = load_model(registry.weights_folder(tuned.model_version), device="cpu")
+    manifest = dataclasses.replace(
+        _manifest(inputs, version, "blend", tuned), row_count=tuned.row_count, settings={"tuned_weight": weight}
+    )
+    return _save(registry, blend(base_model, tuned_model, tuned_weight=weight), manifest)
+
+
+def _score(inputs: TrainingInputs, model_version: str, dev: DevSet) -> DevScore:
+    return score_on_dev(inputs.registry.encoder(model_version), dev)

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from domain_embed_pipeline.errors import EvaluationError
+from domain_embed_pipeline.evaluation.fusion import DENSE, SPARSE
+from domain_embed_pipeline.evaluation.modes import ModeSettings, candidate_modes, choose_mode, score_modes
+from domain_embed_pipeline.evaluation.records import Ranking
+
+
+def ranking_with(answer: str, rank: int, name: str) -> Ranking:
+    """Twenty chunks of one side only, the answer at this rank (from 1)."""
+    chunk_ids = [f"{name}-{place}" for place in range(20)]
+    chunk_ids[rank - 1] = answer
+    return Ranking(tuple(chunk_ids), tuple(1 - place / 20 for place in range(20)))
+
+
+def rankings(dense_ranks: list[int], sparse_ranks: list[int]):
+    answers = [{f"answer-{place}"} for place in range(len(dense_ranks))]
+    dense = [ranking_with(f"answer-{place}", rank, "dense") for place, rank in enumerate(dense_ranks)]
+    sparse = [ranking_with(f"answer-{place}", rank, "sparse") for place, rank in enumerate(sparse_ranks)]
+    return dense, sparse, answers
+
+
+def test_dense_stays_when_it_finds_everything() -> None:
+    assert choose_mode(*rankings([1] * 60, [8] * 60)) == DENSE
+
+
+def test_bm25_alone_is_chosen_when_vectors_only_do_harm() -> None:
+    assert choose_mode(*rankings([20] * 60, [1] * 60)) == SPARSE
+
+
+def test_fusion_is_chosen_when_each_side_finds_what_the_other_misses() -> None:
+    mode = choose_mode(*rankings([1, 15] * 60, [15, 1] * 60))
+    assert mode.kind == "hybrid"
+    assert mode.sparse_weight > 0
+
+
+def test_bm25_alone_does_not_replace_dense_for_a_gain_within_noise() -> None:
+    # BM25 gains ten queries and loses nine: less than one standard error.
+    dense, sparse = [1] * 40 + [6] * 10 + [1] * 9, [1] * 40 + [1] * 10 + [6] * 9
+    assert choose_mode(*rankings(dense, sparse)) != SPARSE
+
+
+def test_few_dev_queries_try_no_weights() -> None:
+    weights = {mode.sparse_weight for mode in candidate_modes(19, ModeSettings()) if mode.kind == "hybrid"}
+    assert weights == {1.0, 1.01}
+    assert len(candidate_modes(50, ModeSettings())) > 15
+
+
+def test_too_few_dev_queries_keep_dense_whatever_they_say() -> None:
+    assert choose_mode(*rankings([20] * 9, [1] * 9)) == DENSE
+
+
+def test_equally_good_random_sides_do_not_bring_bm25_in_alone() -> None:
+    generator = np.random.default_rng(5)
+    chosen = []
+    for _ in range(5):
+        ranks = generator.integers(1, 12, size=(2, 200)).tolist()
+        chosen.append(choose_mode(*rankings(*ranks)))
+    assert SPARSE not in chosen
+
+
+def test_the_table_holds_every_mode_and_marks_the_chosen_one() -> None:
+    dev = rankings([1, 6] * 30, [6, 6] * 30)
+    table = score_modes(*dev)
+    assert [mode for mode, score in table if score.chosen] == [choose_mode(*dev)]
+    assert tuple(mode for mode, _ in table) == candidate_modes(60, ModeSettings())
+    assert [score.primary for _, score in table[:2]] == [0.5, 0.0]
+
+
+def test_no_dev_query_is_refused() -> None:
+    with pytest.raises(EvaluationError, match="0 dev queries"):
+        choose_mode([], [], [])
