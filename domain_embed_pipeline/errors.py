@@ -16,6 +16,7 @@ DomainEmbedError
 │   └── LeaseLostError            another process took over the asking
 ├── PairsError                pairs, splits or evaluation sets cannot be made
 │   ├── EvaluationSetError        queries or relevance judgments are unusable
+│   ├── UserPairsError            the user's own pairs are unusable
 │   └── CorpusTooSmallError       nothing can be held out
 ├── ModelError                a model cannot be found, trusted or loaded
 │   ├── BaseModelNotFoundError    neither hub, folder nor package has it
@@ -134,6 +135,10 @@ class PairsError(DomainEmbedError):
 
 class EvaluationSetError(PairsError):
     """Queries or relevance judgments are unusable."""
+
+
+class UserPairsError(PairsError):
+    """The user's own pairs are unusable."""
 
 
 class CorpusTooSmallError(PairsError):

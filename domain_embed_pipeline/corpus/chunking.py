@@ -141,7 +141,9 @@ def _balanced_groups(units: list[_Unit], budget: int) -> Iterator[list[_Unit]]:
         chunks_left = max(1, math.ceil(remaining / budget))
         target = remaining / chunks_left
         # The rest must still fit into the chunks that are left, or a small one would trail behind.
-        ends_block = unit.starts_block and size >= 0.7 * target and remaining - size <= 0.95 * budget * (chunks_left - 1)
+        ends_block = (
+            unit.starts_block and size >= 0.7 * target and remaining - size <= 0.95 * budget * (chunks_left - 1)
+        )
         if group and (size + unit.tokens > budget or size + unit.tokens / 2 > target or ends_block):
             yield group
             remaining -= size

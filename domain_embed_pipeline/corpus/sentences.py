@@ -46,4 +46,3 @@ def halve(text: str) -> tuple[str, str]:
             cut = min(ends, key=lambda end: abs(end - middle))
             return text[:cut], text[cut:]
     return text[:middle], text[middle:]
-

@@ -113,9 +113,8 @@ class _Terms:
         self._cache: dict[str, str] = {}
 
     def __call__(self, text: str) -> list[str]:
-        words = _word_pattern().findall(unicodedata.normalize("NFKC", text).lower())
         terms = []
-        for word in words:
+        for word in _words(unicodedata.normalize("NFKC", text).lower()):
             if word in self._stop_words:
                 continue
             if _UNSPACED.match(word):
@@ -127,16 +126,29 @@ class _Terms:
         return terms
 
 
-_UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]")
+_UNSPACED_RANGES = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
 """Scripts written without spaces: kana, Han, Thai, Lao, Burmese, Khmer."""
+_UNSPACED = re.compile(f"[{_UNSPACED_RANGES}]")
+_ONE_SCRIPT = re.compile(f"[{_UNSPACED_RANGES}]+|[^{_UNSPACED_RANGES}]+")
+_ASCII_WORD = re.compile(r"\w+", re.ASCII)
+
+
+def _words(text: str) -> list[str]:
+    if text.isascii():
+        return _ASCII_WORD.findall(text)
+    runs = _word_pattern().findall(text)
+    return [word for run in runs for word in (_ONE_SCRIPT.findall(run) if _UNSPACED.search(run) else [run])]
 
 
 @functools.cache
 def _word_pattern() -> re.Pattern[str]:
     r"""Runs of letters, digits, underscores and combining marks, which `\w` leaves out and so would cut Hindi words."""
-    marks = "".join(chr(code) for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code))[0] == "M")
-    unspaced = _UNSPACED.pattern[1:-1]
-    return re.compile(rf"[{unspaced}{marks}]+|(?:(?![{unspaced}])[\w{marks}])+")
+    marks = [code for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code))[0] == "M"]
+    known = frozenset(marks)
+    starts = [code for code in marks if code - 1 not in known]
+    ends = [code for code in marks if code + 1 not in known]
+    ranges = "".join(f"{chr(start)}-{chr(end)}" for start, end in zip(starts, ends, strict=True))
+    return re.compile(rf"[\w{ranges}]+")
 
 
 @functools.lru_cache(maxsize=1_000_000)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _LOOKUP_SIZE = 500
-ENCODE_SIZE = 2_048
+ENCODE_SIZE = 512
 """Texts encoded before their vectors are stored: what a kill can cost."""
 
 
@@ -117,7 +117,7 @@ class CachedEncoder:
             fresh = method(self._loaded())([missing[key] for key in part])
             self._cache.put(part, fresh)
             vectors.update(zip(part, fresh, strict=True))
-            logger.info("Encoded %d of %d texts.", start + len(part), len(order))
+            logger.info("[%d/%d] texts encoded by %s", start + len(part), len(order), self._spec.model_version)
         self.encoded_count += len(order)
         result = np.empty((len(keys), self._spec.dimension), dtype=np.float32)
         for row, key in enumerate(keys):

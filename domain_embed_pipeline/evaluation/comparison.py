@@ -22,10 +22,8 @@ from domain_embed_pipeline.evaluation.records import (
     Verdict,
 )
 from domain_embed_pipeline.evaluation.slices import Slice, compare_slices
-from domain_embed_pipeline.evaluation.statistics import ResamplingSettings, paired_differences
+from domain_embed_pipeline.evaluation.statistics import ResamplingSettings, paired_differences, significance_of
 from domain_embed_pipeline.evaluation.words import describe_difference, metric_name
-
-SIGNIFICANCE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,13 +203,6 @@ def judge(
     if significance_of(primary) > 0:
         return "better", sentence
     return "not_shown", f"{sentence} {_what_would_be_seen(primary)}"
-
-
-def significance_of(difference: MetricDifference) -> int:
-    """1 or -1 when interval and p-value agree that the difference is real, 0 when they do not."""
-    if difference.p_value >= SIGNIFICANCE:
-        return 0
-    return int(difference.interval_low > 0) - int(difference.interval_high < 0)
 
 
 def _what_would_be_seen(primary: MetricDifference) -> str:

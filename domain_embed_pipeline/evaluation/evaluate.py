@@ -11,9 +11,8 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-from domain_embed_pipeline.encoding.sparse import SparseEncoder, SparseSpec, SparseVector, fit_sparse_spec
+from domain_embed_pipeline.encoding.sparse import SparseEncoder, SparseSpec, fit_sparse_spec
 from domain_embed_pipeline.encoding.spec import Encoder
 from domain_embed_pipeline.errors import EvaluationError
 from domain_embed_pipeline.evaluation.fusion import DENSE, check_mode, served_ranking
@@ -27,11 +26,8 @@ from domain_embed_pipeline.evaluation.records import (
     Ranking,
     RetrievalMode,
 )
-from domain_embed_pipeline.evaluation.retrieval import search, search_sparse
+from domain_embed_pipeline.evaluation.retrieval import DenseIndex, SparseIndex
 from domain_embed_pipeline.records import Corpus, DocumentSplits, EvaluationQuery, EvaluationSet, Split
-
-if TYPE_CHECKING:
-    import numpy as np
 
 logger = logging.getLogger(__name__)
 
@@ -152,13 +148,13 @@ class _DenseSearch:
 
     def __init__(self, encoder: Encoder, corpus: Corpus, depth: int) -> None:
         self._encoder, self._corpus, self._depth = encoder, corpus, depth
-        self._passages: np.ndarray | None = None
+        self._index: DenseIndex | None = None
 
     def __call__(self, queries: Sequence[EvaluationQuery]) -> list[Ranking]:
-        if self._passages is None:
-            self._passages = self._encoder.encode_passages([chunk.embedding_text for chunk in self._corpus.chunks])
-        vectors = self._encoder.encode_queries([query.text for query in queries])
-        return search(vectors, self._passages, [chunk.chunk_id for chunk in self._corpus.chunks], self._depth)
+        if self._index is None:
+            vectors = self._encoder.encode_passages([chunk.embedding_text for chunk in self._corpus.chunks])
+            self._index = DenseIndex(vectors, [chunk.chunk_id for chunk in self._corpus.chunks])
+        return self._index.search(self._encoder.encode_queries([query.text for query in queries]), self._depth)
 
 
 class _SparseSearch:
@@ -166,16 +162,17 @@ class _SparseSearch:
 
     def __init__(self, corpus: Corpus, language: str, depth: int) -> None:
         self._corpus, self._language, self._depth = corpus, language, depth
-        self._passages: list[SparseVector] = []
+        self._index: SparseIndex | None = None
         self.spec: SparseSpec | None = None
 
     def __call__(self, queries: Sequence[EvaluationQuery]) -> list[Ranking]:
-        if self.spec is None:
+        if self._index is None or self.spec is None:
             texts = [chunk.embedding_text for chunk in self._corpus.chunks]
             self.spec = fit_sparse_spec(texts, language=self._language)
-            self._passages = SparseEncoder(self.spec).encode_passages(texts)
-        vectors = SparseEncoder(self.spec).encode_queries([query.text for query in queries])
-        return search_sparse(vectors, self._passages, [chunk.chunk_id for chunk in self._corpus.chunks], self._depth)
+            vectors = SparseEncoder(self.spec).encode_passages(texts)
+            self._index = SparseIndex(vectors, [chunk.chunk_id for chunk in self._corpus.chunks])
+        terms = SparseEncoder(self.spec).encode_queries([query.text for query in queries])
+        return self._index.search(terms, self._depth)
 
 
 def _mode_on_dev(

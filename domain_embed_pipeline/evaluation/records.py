@@ -98,6 +98,16 @@ class Evaluation:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricMean:
+    """Mean of one metric over the queries, with its interval."""
+
+    metric: str
+    mean: float
+    interval_low: float
+    interval_high: float
+
+
+@dataclass(frozen=True, slots=True)
 class MetricDifference:
     """Paired difference of one metric, candidate minus reference."""
 

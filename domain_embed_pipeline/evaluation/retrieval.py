@@ -27,6 +27,79 @@ _CELLS_AT_ONCE = 20_000_000
 """Query-chunk scores held at once by the sparse search: 240 MB when every chunk shares a term with every query."""
 
 
+class DenseIndex:
+    """All passage vectors, searched exactly by inner product."""
+
+    def __init__(self, passage_vectors: np.ndarray, chunk_ids: Sequence[str]) -> None:
+        """Check and index vectors of shape (chunks, dimension), one distinct id each.
+
+        Raises:
+            EvaluationError: If shapes do not fit, an id is given twice or a value is not finite.
+        """
+        import faiss
+
+        self._passages, self._chunk_ids = _checked(passage_vectors, "passage"), chunk_ids
+        _check_corpus(chunk_ids, len(self._passages))
+        self._index = faiss.IndexFlatIP(self._passages.shape[1])
+        self._index.add(self._passages)  # pyright: ignore[reportCallIssue]
+
+    def search(self, query_vectors: np.ndarray, k: int) -> list[Ranking]:
+        """The `k` chunks of largest inner product for every query of shape (queries, dimension).
+
+        Raises:
+            EvaluationError: If dimensions differ, `k` is below 1 or a value is not finite.
+        """
+        queries = _checked(query_vectors, "query")
+        _check_k(k)
+        if queries.shape[1] != self._index.d:
+            raise EvaluationError(
+                f"Query vectors have {queries.shape[1]} dimensions, passage vectors {self._index.d}.",
+                fix="Encode both with the same model.",
+            )
+        rankings: list[Ranking] = []
+        for start in range(0, len(queries), _QUERIES_AT_ONCE):
+            block = queries[start : start + _QUERIES_AT_ONCE]
+            rankings += _search_block(self._index, block, self._passages, self._chunk_ids, k)
+        return rankings
+
+
+class SparseIndex:
+    """All term weights, searched by BM25 as a Qdrant collection with the IDF modifier does.
+
+    A term that `df` of `n` chunks hold weighs ln(1 + (n - df + 0.5) / (df + 0.5)).
+    """
+
+    def __init__(self, passage_vectors: Sequence[SparseVector], chunk_ids: Sequence[str]) -> None:
+        """Index the vectors of `SparseEncoder.encode_passages` for the whole corpus, one distinct id each.
+
+        Raises:
+            EvaluationError: If an id is given twice or lengths differ.
+        """
+        _check_corpus(chunk_ids, len(passage_vectors))
+        passages, self._columns = _matrix(passage_vectors, None)
+        frequency = np.bincount(passages.indices, minlength=passages.shape[1])
+        self._idf = np.log(1 + (len(passage_vectors) - frequency + 0.5) / (frequency + 0.5))
+        self._passages, self._chunk_ids = passages.T.tocsr(), chunk_ids
+
+    def search(self, query_vectors: Sequence[SparseVector], k: int) -> list[Ranking]:
+        """Rankings of at most `k`; chunks that share no term with the query are left out.
+
+        Raises:
+            EvaluationError: If `k` is below 1.
+        """
+        _check_k(k)
+        queries, _ = _matrix(query_vectors, self._columns)
+        queries.data = queries.data * self._idf[queries.indices]
+        rankings: list[Ranking] = []
+        step = max(1, _CELLS_AT_ONCE // len(self._chunk_ids))
+        for start in range(0, queries.shape[0], step):
+            scores = (queries[start : start + step] @ self._passages).tocsr()
+            for row in range(scores.shape[0]):
+                cells = slice(scores.indptr[row], scores.indptr[row + 1])
+                rankings.append(_ranked(scores.data[cells], scores.indices[cells], self._chunk_ids, k))
+        return rankings
+
+
 def search(query_vectors: np.ndarray, passage_vectors: np.ndarray, chunk_ids: Sequence[str], k: int) -> list[Ranking]:
     """The `k` chunks of largest inner product for every query, over all chunks.
 
@@ -39,55 +112,18 @@ def search(query_vectors: np.ndarray, passage_vectors: np.ndarray, chunk_ids: Se
     Raises:
         EvaluationError: If shapes do not fit, an id is given twice, `k` is below 1 or a value is not finite.
     """
-    import faiss
-
-    queries, passages = _checked(query_vectors, "query"), _checked(passage_vectors, "passage")
-    _check_corpus(chunk_ids, len(passages), k)
-    if queries.shape[1] != passages.shape[1]:
-        raise EvaluationError(
-            f"Query vectors have {queries.shape[1]} dimensions, passage vectors {passages.shape[1]}.",
-            fix="Encode both with the same model.",
-        )
-    index = faiss.IndexFlatIP(passages.shape[1])
-    index.add(passages)  # pyright: ignore[reportCallIssue]
-    rankings: list[Ranking] = []
-    for start in range(0, len(queries), _QUERIES_AT_ONCE):
-        rankings += _search_block(index, queries[start : start + _QUERIES_AT_ONCE], passages, chunk_ids, k)
-    return rankings
+    return DenseIndex(passage_vectors, chunk_ids).search(query_vectors, k)
 
 
 def search_sparse(
     query_vectors: Sequence[SparseVector], passage_vectors: Sequence[SparseVector], chunk_ids: Sequence[str], k: int
 ) -> list[Ranking]:
-    """BM25 rankings as a Qdrant collection with the IDF modifier gives them.
-
-    A term that `df` of `n` chunks hold weighs ln(1 + (n - df + 0.5) / (df + 0.5)). Chunks that share no term with the
-    query are left out, so a ranking may be shorter than `k`, or empty.
-
-    Args:
-        query_vectors: From `SparseEncoder.encode_queries`.
-        passage_vectors: From `SparseEncoder.encode_passages`, for the whole corpus.
-        chunk_ids: One distinct id per passage vector.
-        k: Longest ranking wanted.
+    """BM25 rankings of at most `k` for every query, over all chunks; see `SparseIndex`.
 
     Raises:
         EvaluationError: If an id is given twice, lengths differ or `k` is below 1.
     """
-    _check_corpus(chunk_ids, len(passage_vectors), k)
-    passages, columns = _matrix(passage_vectors, None)
-    queries, _ = _matrix(query_vectors, columns)
-    frequency = np.bincount(passages.indices, minlength=passages.shape[1])
-    idf = np.log(1 + (len(passage_vectors) - frequency + 0.5) / (frequency + 0.5))
-    queries.data = queries.data * idf[queries.indices]
-    transposed = passages.T.tocsr()
-    rankings: list[Ranking] = []
-    step = max(1, _CELLS_AT_ONCE // len(chunk_ids))
-    for start in range(0, queries.shape[0], step):
-        scores = (queries[start : start + step] @ transposed).tocsr()
-        for row in range(scores.shape[0]):
-            cells = slice(scores.indptr[row], scores.indptr[row + 1])
-            rankings.append(_ranked(scores.data[cells], scores.indices[cells], chunk_ids, k))
-    return rankings
+    return SparseIndex(passage_vectors, chunk_ids).search(query_vectors, k)
 
 
 def _search_block(
@@ -151,9 +187,12 @@ def _checked(vectors: np.ndarray, side: str) -> np.ndarray:
     return np.ascontiguousarray(vectors, dtype=np.float32)
 
 
-def _check_corpus(chunk_ids: Sequence[str], passage_count: int, k: int) -> None:
+def _check_k(k: int) -> None:
     if k < 1:
         raise EvaluationError(f"k is {k}; a ranking has no place below 1.", fix="Ask for k of 1 or more.")
+
+
+def _check_corpus(chunk_ids: Sequence[str], passage_count: int) -> None:
     if not passage_count:
         raise EvaluationError("There is no passage to search.", fix="Materialize a corpus with at least one chunk.")
     if len(chunk_ids) != passage_count:

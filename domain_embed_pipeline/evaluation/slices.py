@@ -14,13 +14,12 @@ import numpy as np
 
 from domain_embed_pipeline.encoding.sparse import SparseEncoder, SparseSpec
 from domain_embed_pipeline.evaluation.records import QueryResult, SliceResult, Verdict
-from domain_embed_pipeline.evaluation.statistics import ResamplingSettings, holm, paired_differences
+from domain_embed_pipeline.evaluation.statistics import SIGNIFICANCE, ResamplingSettings, holm, paired_differences
 from domain_embed_pipeline.records import Chunk, Corpus, EvaluationQuery, EvaluationSet, Split
 
 _MOST_FOLDERS = 12
 _FEWEST_QUERIES = 10
 """A smaller slice is shown but never called worse: one cluster of documents could decide it."""
-_SIGNIFICANCE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +114,7 @@ def compare_slices(
 
 
 def _verdict(low: float, high: float, p_value: float, count: int) -> Verdict:
-    if p_value >= _SIGNIFICANCE or count < _FEWEST_QUERIES:
+    if p_value >= SIGNIFICANCE or count < _FEWEST_QUERIES:
         return "not_shown"
     if low > 0:
         return "better"

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from domain_embed_pipeline.errors import IncomparableError
-from domain_embed_pipeline.evaluation.records import MetricDifference, QueryResult
+from domain_embed_pipeline.evaluation.records import MetricDifference, MetricMean, QueryResult
 
+SIGNIFICANCE = 0.05
 _POWER_FACTOR = 1.959964 + 0.841621
 """Standard errors between no effect and one that is found in 80 % of trials by a two-sided test at 5 %."""
 _ROWS_AT_ONCE = 1000
@@ -83,16 +84,26 @@ def paired_differences(
     )
 
 
-def mean_interval(
-    rows: Sequence[QueryResult], metric: str, *, settings: ResamplingSettings | None = None
-) -> tuple[float, float, float]:
-    """Mean of one metric with its percentile interval, clusters resampled: (mean, low, high)."""
+def mean_intervals(
+    rows: Sequence[QueryResult], metrics: Sequence[str], *, settings: ResamplingSettings | None = None
+) -> tuple[MetricMean, ...]:
+    """Mean of each metric with its percentile interval, clusters of queries resampled."""
     settings = settings or ResamplingSettings()
-    values = np.array([[getattr(row, metric)] for row in rows])
-    sums, counts = _by_cluster(values, [row.cluster_id for row in rows])
+    values = np.array([[getattr(row, metric) for metric in metrics] for row in rows])
+    means = _bootstrap_means(*_by_cluster(values, [row.cluster_id for row in rows]), settings)
     tail = (1 - settings.confidence) / 2
-    low, high = np.quantile(_bootstrap_means(sums, counts, settings)[:, 0], [tail, 1 - tail])
-    return float(values.mean()), float(low), float(high)
+    low, high = np.quantile(means, [tail, 1 - tail], axis=0)
+    return tuple(
+        MetricMean(metric, float(values[:, place].mean()), float(low[place]), float(high[place]))
+        for place, metric in enumerate(metrics)
+    )
+
+
+def significance_of(difference: MetricDifference) -> int:
+    """1 or -1 when interval and p-value agree that the difference is real, 0 when they do not."""
+    if difference.p_value >= SIGNIFICANCE:
+        return 0
+    return int(difference.interval_low > 0) - int(difference.interval_high < 0)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from domain_embed_pipeline.pairs.passages import documents_sharing_runs
 from domain_embed_pipeline.pairs.shingles import comparison_key, jaccard, shingle_hashes, words_of
 from domain_embed_pipeline.records import Corpus
 
@@ -27,6 +28,10 @@ class ClusterSettings:
     """Words in a shingle: with 3, one changed word in a chunk of 60 words leaves a Jaccard of about 0.9."""
     threshold: float = 0.7
     """Shingle Jaccard from which two texts are near duplicates; lower joins texts that merely share a template."""
+    short_words: int = 30
+    """Texts with fewer words need `short_threshold`: "A is a trojan used by X." and "B is a trojan used by X." have a
+    Jaccard of 0.7 and are two facts."""
+    short_threshold: float = 0.9
     bands: int = 25
     rows: int = 5
     """25 bands of 5 rows find 99 % of the pairs at Jaccard 0.7 and 94 % at 0.6; candidates are verified anyway."""
@@ -35,6 +40,8 @@ class ClusterSettings:
     max_documents_per_passage: int = 20
     """A passage in more documents than this is boilerplate and does not join them. Chunks of such a passage are still
     one cluster, so that none of them is trained on while another is asked about."""
+    run_words: int = 60
+    """Documents that share a run of this many words belong together, wherever their chunks begin; 0 switches it off."""
     seed: int = 1
 
 
@@ -63,14 +70,18 @@ def cluster_documents(
 ) -> dict[str, str]:
     """Clusters of documents that must stay on one side of a split: `document_id -> cluster id`, the smallest id.
 
-    Documents belong together when they share a near-duplicate chunk, or when their whole texts are near duplicates
-    (the same text cut into other chunks).
+    Documents belong together when they share a near-duplicate chunk or a long run of words, or when their whole texts
+    are near duplicates.
     """
     settings = settings or ClusterSettings()
     document_ids = sorted({document.document_id for document in corpus.documents} | _documents_of_chunks(corpus))
     position = {document_id: index for index, document_id in enumerate(document_ids)}
     edges = [(position[left], position[right]) for left, right in _shared_passages(corpus, chunk_clusters, settings)]
-    whole = cluster_near_duplicates(document_texts(corpus), settings=settings)
+    texts = document_texts(corpus)
+    if settings.run_words:
+        runs = documents_sharing_runs(texts, settings.run_words, max_documents=settings.max_documents_per_passage)
+        edges += [(position[left], position[right]) for left, right in runs]
+    whole = cluster_near_duplicates(texts, settings=settings)
     edges += [(position[document_id], position[cluster_id]) for document_id, cluster_id in whole.items()]
     roots = _components(len(document_ids), np.array(edges, dtype=np.int64).reshape(-1, 2))
     clusters = {document_id: document_ids[root] for document_id, root in zip(document_ids, roots, strict=True)}
@@ -119,19 +130,20 @@ def _warn_of_giant_cluster(clusters: Mapping[str, str]) -> None:
 def _verified_pairs(shingles: Sequence[np.ndarray], settings: ClusterSettings) -> np.ndarray:
     """Index pairs whose true Jaccard reaches the threshold: int64, shape (pairs, 2)."""
     candidates = _candidate_pairs(_signatures(shingles, settings), settings)
-    threshold = settings.threshold
     verified = [
         (left, right)
         for left, right in candidates.tolist()
-        # The ratio of sizes bounds the Jaccard from above and costs nothing.
-        if _size_ratio(shingles[left], shingles[right]) >= threshold
-        and jaccard(shingles[left], shingles[right]) >= threshold
+        if _are_near_duplicates(shingles[left], shingles[right], settings)
     ]
     return np.array(verified, dtype=np.int64).reshape(-1, 2)
 
 
-def _size_ratio(left: np.ndarray, right: np.ndarray) -> float:
-    return min(left.size, right.size) / max(left.size, right.size, 1)
+def _are_near_duplicates(left: np.ndarray, right: np.ndarray, settings: ClusterSettings) -> bool:
+    smaller, larger = sorted((left.size, right.size))
+    is_short = smaller + settings.shingle_words - 1 < settings.short_words
+    threshold = settings.short_threshold if is_short else settings.threshold
+    # The ratio of sizes bounds the Jaccard from above and costs nothing.
+    return smaller >= threshold * larger and jaccard(left, right) >= threshold
 
 
 def _signatures(shingles: Sequence[np.ndarray], settings: ClusterSettings) -> np.ndarray:

@@ -50,7 +50,7 @@ class BadRow:
     """A row of the user's pairs that could not be used."""
 
     row: int
-    """Line in the file, from 1; for Parquet the row, from 1."""
+    """Line of the file, from 1; for CSV and Parquet the row of data, from 1."""
     query: str
     reference: str
     reason: str

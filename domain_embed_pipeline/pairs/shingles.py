@@ -13,14 +13,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-# Scripts written without spaces give one word a character; everything else is runs of letters and digits.
-_WORD = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]|[^\W_]+")
+# Scripts written without spaces give one word a character; everything else is runs of letters, digits, apostrophes.
+_WORD = re.compile(
+    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]|[^\W_]+(?:'[^\W_]+)*"
+)
 _BASE = 0x9E3779B97F4A7C15
 
 
 def words_of(text: str) -> list[str]:
     """Words in order: compatibility-normalised, case-folded, without punctuation."""
-    return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+    return _WORD.findall(unicodedata.normalize("NFKC", text).replace("\u2019", "'").casefold())
 
 
 def comparison_key(text: str) -> str:
@@ -61,12 +63,12 @@ def shared_count(left: np.ndarray, right: np.ndarray) -> int:
 
 
 def jaccard(left: np.ndarray, right: np.ndarray) -> float:
-    """Shared share of two shingle sets, |A∩B| / |A∪B|; 0 when both are empty."""
+    """Likeness of two shingle sets, size of the intersection by size of the union; 0 when both are empty."""
     shared = shared_count(left, right)
     union = left.size + right.size - shared
     return shared / union if union else 0.0
 
 
 def containment(part: np.ndarray, whole: np.ndarray) -> float:
-    """Share of `part` that is in `whole`, |A∩B| / |A|; 0 when `part` is empty."""
+    """Share of `part` that is in `whole`; 0 when `part` is empty."""
     return shared_count(part, whole) / part.size if part.size else 0.0

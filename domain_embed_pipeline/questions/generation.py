@@ -1,15 +1,14 @@
 """Questions for every chunk of a corpus: from the ledger where they are, from the model where they are not.
 
-What belongs here: the one function that the pipeline calls, and its result. What does not: how requests are sent
-(`direct`, `batches`), filters that turn questions into pairs (`pairs`).
+What belongs here: the one function that the pipeline calls. What does not: how requests are sent (`direct`, `batches`),
+the result's make-up (`assembly`), filters that turn questions into pairs (`pairs`).
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
-from dataclasses import dataclass
 
 from domain_embed_pipeline.errors import (
     BudgetExceededError,
@@ -18,20 +17,33 @@ from domain_embed_pipeline.errors import (
     LeaseLostError,
     QuestionError,
 )
-from domain_embed_pipeline.ids import version_of
+from domain_embed_pipeline.questions.assembly import (
+    GeneratedQuestions,
+    RefusedAnswer,
+    RejectedQuestion,
+    RunCounts,
+    SuspiciousDocument,
+    assemble,
+    read_ledger,
+)
 from domain_embed_pipeline.questions.batches import BatchesPendingError, BatchRunner
-from domain_embed_pipeline.questions.client import MessagesClient
-from domain_embed_pipeline.questions.direct import ask_directly
+from domain_embed_pipeline.questions.client import AttemptFailedError, MessagesClient
+from domain_embed_pipeline.questions.direct import ask_directly, raise_if_rejected
 from domain_embed_pipeline.questions.lease import AskingLease
-from domain_embed_pipeline.questions.ledger import Ledger, RecordedQuestion, StoredAnswer
-from domain_embed_pipeline.questions.parsing import PARSER_VERSION, comparable
+from domain_embed_pipeline.questions.ledger import Ledger
 from domain_embed_pipeline.questions.progress import Progress
-from domain_embed_pipeline.questions.prompt import answer_key_of
-from domain_embed_pipeline.questions.records import FINAL_OUTCOMES, question_id_of
-from domain_embed_pipeline.questions.session import AskingSession, parse_safely
+from domain_embed_pipeline.questions.session import AskingSession
 from domain_embed_pipeline.questions.settings import QuestionSettings
-from domain_embed_pipeline.questions.sources import SuspiciousDocument, suspicious_documents
-from domain_embed_pipeline.records import Chunk, Question
+from domain_embed_pipeline.records import Chunk
+
+__all__ = [
+    "GeneratedQuestions",
+    "QuestionSettings",
+    "RefusedAnswer",
+    "RejectedQuestion",
+    "SuspiciousDocument",
+    "generate_questions",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -40,82 +52,8 @@ _STOPS: dict[type[QuestionError], str] = {
     CircuitOpenError: "circuit_open",
     LeaseLostError: "lease_lost",
     BatchesPendingError: "batches_pending",
+    AttemptFailedError: "server_failed",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class RefusedAnswer:
-    """A chunk without a question, and why."""
-
-    chunk_id: str
-    document_id: str
-    reason: str
-    """`refused`, `no_questions`, `truncated`, `invalid`, `unparsed`; or why no answer came: `timeout`, `expired`, ..."""
-    detail: str
-    is_final: bool
-    """False when the next run asks again."""
-
-
-@dataclass(frozen=True, slots=True)
-class RejectedQuestion:
-    """A text that the model returned and that is not a valid question."""
-
-    chunk_id: str
-    style: str
-    text: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class GeneratedQuestions:
-    """All questions of a corpus under one setting, and what they cost.
-
-    The first five fields depend on the ledger's content alone; the counts say what this run did.
-    """
-
-    questions: tuple[Question, ...]
-    """Sorted by chunk, generator, style and text."""
-    refusals: tuple[RefusedAnswer, ...]
-    rejected: tuple[RejectedQuestion, ...]
-    suspicious_documents: tuple[SuspiciousDocument, ...]
-    questions_version: str
-    prompt_version: str
-    model: str
-    chunks: int
-    recorded: int
-    """Chunks whose imported questions stand in for an answer."""
-    answered_from_ledger: int
-    """Chunks that needed no request in this run: recorded ones, and those whose answer was paid for before."""
-    asked: int
-    """Chunks whose answer arrived in this run."""
-    refused: int
-    """Chunks whose final answer holds no question."""
-    unanswered: int
-    """Chunks without a final answer; the next run asks about them."""
-    duplicates: int
-    """Questions dropped because their chunk has the same words already."""
-    input_tokens: int
-    """Tokens of this run, cached ones left out."""
-    output_tokens: int
-    cache_read_tokens: int
-    cache_write_tokens: int
-    cache_hits: int
-    """Answers of this run whose prompt came from the server's cache at least in part."""
-    answers_paid: int
-    """Answers of this run."""
-    cost_usd: float
-    """Cost of this run."""
-    uncertain_cost_usd: float
-    """Most that requests without an answer may have cost on top."""
-    ledger_cost_usd: float
-    """Cost of all answers behind these questions, whenever they were paid for."""
-    cost_per_1000_questions: float
-    """`ledger_cost_usd` per 1,000 questions of the model; imported ones left out."""
-    keep_rate: float
-    """Valid questions per text that the model returned; 1 when it returned none."""
-    duration_s: float
-    stopped_reason: str | None
-    """None when every chunk was asked about; else `budget: …`, `circuit_open: …`, `batches_pending: …`."""
 
 
 def generate_questions(
@@ -128,8 +66,11 @@ def generate_questions(
 ) -> GeneratedQuestions:
     """Ask about every chunk that the ledger has no answer for, and return all questions.
 
+    A ceiling, a server that keeps failing or a batch that takes too long end the asking, not the function: the result
+    has everything so far and says why in `stopped_reason`.
+
     Args:
-        chunks: Chunks of the corpus; a chunk that is given twice counts once.
+        chunks: Chunks of the corpus; one that is given twice counts once.
         settings: What to ask, how fast and for how much.
         ledger: Where answers are and go.
         client: Whom to ask; None takes what the ledger has.
@@ -140,23 +81,106 @@ def generate_questions(
         RequestsRejectedError: If the server refuses the key or the model.
         LedgerError: If an answer cannot be stored.
     """
-    import time
-
     started = time.monotonic()
     by_id = {chunk.chunk_id: chunk for chunk in chunks}
     ordered = [by_id[chunk_id] for chunk_id in sorted(by_id)]
-    pending = unanswered_chunks(ordered, settings, ledger)
-    run = _Run()
-    if pending and client is None:
+    content = read_ledger(ordered, settings, ledger)
+    pending = sum(content.needs_asking(chunk_id, settings) for chunk_id in by_id)
+    run = RunCounts()
+    if not pending:
+        logger.info("All %d chunks are answered in the ledger; nothing is asked.", len(ordered))
+    elif client is None:
         logger.info(
-            "%d of %d chunks have no questions in the ledger and there is nobody to ask (no key, no base URL); "
+            "%d of %d chunks have no questions in the ledger and there is nobody to ask (neither key nor base URL); "
             "going on with the others.",
-            len(pending),
+            pending,
             len(ordered),
         )
-    elif pending and client is not None:
-        session = AskingSession(ordered, settings, ledger=ledger, client=client, progress=progress)
-        run = _ask(session, ordered)
     else:
-        logger.info("All %d chunks are answered in the ledger; no request is made.", len(ordered))
-    return _result(ordered, settings, ledger=ledger, run=run, duration_s=time.monotonic() - started)
+        session = AskingSession(ordered, settings, ledger=ledger, client=client, progress=progress)
+        run = _ask_under_lease(session, ordered)
+        content = read_ledger(ordered, settings, ledger)
+    result = assemble(ordered, settings, content=content, run=run, duration_s=time.monotonic() - started)
+    _log_result(result)
+    return result
+
+
+def _ask_under_lease(session: AskingSession, ordered: Sequence[Chunk]) -> RunCounts:
+    stopped_reason = None
+    with AskingLease(session.ledger, session.key) as lease:
+        session.lease_lost = lambda: lease.lost
+        # Read again: another process may have asked while this one waited for the lease.
+        content = read_ledger(ordered, session.settings, session.ledger)
+        pending = [chunk for chunk in ordered if content.needs_asking(chunk.chunk_id, session.settings)]
+        session.start({chunk_id: len(found) for chunk_id, found in content.answers.items()}, len(pending))
+        try:
+            _ask(session, pending)
+        except tuple(_STOPS) as stop:
+            stopped_reason = f"{_STOPS[type(stop)]}: {stop}"
+            logger.warning("The question step stopped early: %s", stopped_reason)
+        session.reporter.tell(session.budget.spent_usd, force=True)
+    return RunCounts(
+        asked=frozenset(session.asked),
+        usages=tuple(session.usages),
+        failures=session.failures,
+        cost_usd=session.budget.spent_usd,
+        uncertain_cost_usd=session.budget.uncertain_usd,
+        stopped_reason=stopped_reason,
+    )
+
+
+def _ask(session: AskingSession, pending: Sequence[Chunk]) -> None:
+    """Collect what earlier runs left in batches, and ask about the rest in the way that suits its number."""
+    runner = BatchRunner(session)
+    waiting = runner.resume()
+    rest = [chunk for chunk in pending if chunk.chunk_id not in waiting]
+    in_batches = bool(rest) and _asks_in_batches(session, len(rest))
+    if rest and not in_batches:
+        ask_directly(session, rest)
+        rest = []
+    if rest or waiting:
+        runner.run(rest)
+
+
+def _asks_in_batches(session: AskingSession, count: int) -> bool:
+    """Whether `count` chunks go into batches.
+
+    Raises:
+        ConfigurationError: If batches are demanded and the server has none.
+    """
+    mode = session.settings.mode
+    if mode == "direct" or (mode == "auto" and count <= session.settings.batch_threshold):
+        return False
+    try:
+        offered = session.client.offers_batches()
+    except AttemptFailedError as failure:
+        raise_if_rejected(failure)
+        raise
+    if mode == "batch" and not offered:
+        raise ConfigurationError(
+            f"The server {session.client.redact(session.client.base_url)} has no Message Batches API.",
+            fix="Set mode to direct or auto.",
+        )
+    return offered
+
+
+def _log_result(result: GeneratedQuestions) -> None:
+    logger.info(
+        "%d questions for %d chunks (%s): %d chunks from the ledger, %d asked, %d refused, %d unanswered, $%.4f.",
+        len(result.questions),
+        result.chunks,
+        result.questions_version,
+        result.answered_from_ledger,
+        result.asked,
+        result.refused,
+        result.unanswered,
+        result.cost_usd,
+    )
+    for document in result.suspicious_documents[:20]:
+        logger.warning(
+            "%s: %d of %d returned texts were invalid (median of all documents: %.0f %%); look at this document.",
+            document.document_id,
+            document.rejected,
+            document.texts,
+            100 * document.median_reject_rate,
+        )

@@ -151,21 +151,6 @@ class Ledger:
 
         self.write(write)
 
-    def mean_usage(self, model: str, prompt_version: str) -> tuple[int, float, float]:
-        """Number of answers of a model and prompt, and their mean input (cached included) and output tokens."""
-        columns = responses.c
-        tokens = (
-            columns.input_tokens
-            + columns.cache_write_5m_tokens
-            + columns.cache_write_1h_tokens
-            + columns.cache_read_tokens
-        )
-        query = sa.select(sa.func.count(), sa.func.avg(tokens), sa.func.avg(columns.output_tokens)).where(
-            columns.model == model, columns.prompt_version == prompt_version
-        )
-        count, input_tokens, output_tokens = self.read(query)[0]
-        return count, float(input_tokens or 0), float(output_tokens or 0)
-
     # ── recorded questions ───────────────────────────────────────────────────────────────────────────────────────
 
     def add_recorded(self, questions: Iterable[RecordedQuestion]) -> int:
@@ -254,7 +239,8 @@ class Ledger:
     def _insert_new(self, connection: sa.Connection, table: sa.Table, row: dict[str, Any], unique: list[str]) -> int:
         insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
         statement = insert(table).values(row).on_conflict_do_nothing(index_elements=unique)
-        return connection.execute(statement).rowcount
+        # The row count of such an insert is -1 on PostgreSQL; a returned row means that it was new.
+        return len(connection.execute(statement.returning(*table.primary_key.columns)).all())
 
 
 def _slices(chunk_ids: Iterable[str]) -> Iterator[list[str]]:

@@ -166,6 +166,8 @@ def _sqlite_engine(url: sa.URL) -> sa.Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:
+        if connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT":
+            return
         # A transaction that reads first and writes later fails at once when somebody else wrote in between.
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 

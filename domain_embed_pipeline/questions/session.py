@@ -15,7 +15,7 @@ from domain_embed_pipeline.errors import LeaseLostError
 from domain_embed_pipeline.questions.budget import Budget
 from domain_embed_pipeline.questions.circuit_breaker import CircuitBreaker
 from domain_embed_pipeline.questions.client import AttemptFailedError, MessagesClient
-from domain_embed_pipeline.questions.ledger import Ledger, PaidAnswer, StoredAnswer
+from domain_embed_pipeline.questions.ledger import Ledger, PaidAnswer
 from domain_embed_pipeline.questions.limiter import RateLimiter
 from domain_embed_pipeline.questions.parsing import parse_answer
 from domain_embed_pipeline.questions.pricing import cost_bound_usd, cost_usd, profile_of
@@ -68,9 +68,9 @@ class AskingSession:
         self._callback = progress
         self.reporter = ProgressReporter(len(chunks), 0, callback=progress)
 
-    def start(self, answers: dict[str, list[StoredAnswer]], pending: int) -> None:
-        """Note what the ledger has, so that a chunk's paid answers stay bounded over all runs."""
-        self._answer_counts = {chunk_id: len(found) for chunk_id, found in answers.items()}
+    def start(self, answer_counts: dict[str, int], pending: int) -> None:
+        """Note how many answers the ledger has for each chunk, so that they stay bounded over all runs."""
+        self._answer_counts = dict(answer_counts)
         self.reporter = ProgressReporter(len(self.chunks), len(self.chunks) - pending, callback=self._callback)
 
     def check(self) -> None:
@@ -102,8 +102,8 @@ class AskingSession:
         return self.settings.max_answers_per_chunk - self._answer_counts.get(chunk_id, 0)
 
     def backoff_s(self, attempt: int) -> float:
-        """0.5, 1, 2, 4, 8, 8 ... seconds, each shortened by up to a quarter so that threads spread out."""
-        return min(0.5 * 2**attempt, 8.0) * (1 - 0.25 * self._jitter.random())
+        """Doubled from attempt to attempt up to 8 s, and shortened by up to a quarter so that threads spread out."""
+        return min(self.settings.first_backoff_s * 2**attempt, 8.0) * (1 - 0.25 * self._jitter.random())
 
     def cost_of(self, received: ReceivedAnswer) -> float:
         """Dollars of an answer."""

@@ -57,6 +57,8 @@ class QuestionSettings:
     """Direct requests started per minute; above the account's limit the server answers 429."""
     max_retries: int = 4
     """Further attempts after a passing failure of one request; 0 turns every hiccup into an unanswered chunk."""
+    first_backoff_s: float = 0.5
+    """Pause before the second attempt, doubled for each further one up to 8 s; too short floods an ailing server."""
     retry_after_ceiling_s: float = 60.0
     """Longest wait that a server can impose; without it one header could hold the run for days."""
     request_timeout_s: float = 120.0
@@ -109,6 +111,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "max_concurrency": (1, 256),
     "requests_per_minute": (1, 10**6),
     "max_retries": (0, 20),
+    "first_backoff_s": (0, 8),
     "retry_after_ceiling_s": (0, 3600),
     "request_timeout_s": (0.05, 3600),
     "max_answers_per_chunk": (1, 10),

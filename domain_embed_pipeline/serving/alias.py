@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from domain_embed_pipeline.errors import AliasConflictError, ServingError
-from domain_embed_pipeline.serving.contents import point_count
+from domain_embed_pipeline.serving.contents import point_count, vectors_of
 from domain_embed_pipeline.serving.metadata import (
     CollectionMetadata,
     alias_targets,
@@ -262,10 +262,19 @@ def _require_answer(client: QdrantClient, alias: str, places: tuple[str, str | N
     except Exception as error:
         if previous is not None:
             _point_at(client, alias, (previous, collection), retries)
+        else:
+            _remove(client, alias, retries)
         raise ServingError(
             f"A query through the alias {alias} failed after the move to {collection}: {error}",
-            fix=f"The alias is back at {previous}." if previous else "Look at the server's log.",
+            fix=f"The alias is back at {previous or 'nothing'}. Look at the server's log, then run again.",
         ) from error
+
+
+def _remove(client: QdrantClient, alias: str, retries: RetryPolicy) -> None:
+    from qdrant_client import models
+
+    delete = models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=alias))
+    retries.run(f"removal of the alias {alias}", lambda: client.update_collection_aliases([delete]))
 
 
 def _ask_once(client: QdrantClient, alias: str, collection: str, retries: RetryPolicy) -> None:
@@ -274,11 +283,10 @@ def _ask_once(client: QdrantClient, alias: str, collection: str, retries: RetryP
         f"a point of {collection}",
         lambda: client.scroll(collection, limit=1, with_vectors=[DENSE_VECTOR], with_payload=False),
     )
-    vector = records[0].vector
-    assert isinstance(vector, dict), "our collections have named vectors"
+    vector = vectors_of(records[0])[DENSE_VECTOR]
     response = retries.run(
         f"query through the alias {alias}",
-        lambda: client.query_points(alias, query=vector[DENSE_VECTOR], using=DENSE_VECTOR, limit=1),
+        lambda: client.query_points(alias, query=vector, using=DENSE_VECTOR, limit=1),
     )
     if not response.points:
         raise ServingError(f"{alias} answers with nothing.")

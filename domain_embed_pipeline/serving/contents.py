@@ -11,6 +11,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from domain_embed_pipeline.encoding.sparse import SparseEncoder
+from domain_embed_pipeline.errors import ServingError
 from domain_embed_pipeline.ids import point_id_of
 from domain_embed_pipeline.records import Chunk
 from domain_embed_pipeline.serving.payload import DENSE_VECTOR, DIGEST_KEY, SPARSE_VECTOR, Framework, payload_of
@@ -20,7 +21,7 @@ from domain_embed_pipeline.serving.store import is_embedded
 if TYPE_CHECKING:
     import numpy as np
     from qdrant_client import QdrantClient
-    from qdrant_client.models import PointStruct
+    from qdrant_client.models import PointStruct, Record
 
 T = TypeVar("T")
 
@@ -55,6 +56,13 @@ def stored_digests(client: QdrantClient, collection: str, *, retries: RetryPolic
 
 def _page(client: QdrantClient, collection: str, offset: Any) -> tuple[list[Any], Any]:
     return client.scroll(collection, limit=SCROLL_PAGE, offset=offset, with_payload=[DIGEST_KEY], with_vectors=False)
+
+
+def vectors_of(record: Record) -> dict[str, Any]:
+    """Named vectors of a point that was read with them."""
+    if not isinstance(record.vector, dict):
+        raise ServingError(f"Point {record.id} has no named vectors.", fix="Build the collection again.")
+    return record.vector
 
 
 def points_of(
@@ -110,13 +118,17 @@ def upload(
 def _send_in_parallel(send: Callable[[T], int], batches_: Iterable[T], parallel: int) -> int:
     sent = 0
     pending: set[Future[int]] = set()
-    with ThreadPoolExecutor(max_workers=parallel, thread_name_prefix="qdrant-upload") as pool:
+    pool = ThreadPoolExecutor(max_workers=parallel, thread_name_prefix="qdrant-upload")
+    try:
         for batch in batches_:
             if len(pending) >= parallel * 2:
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)
                 sent += sum(future.result() for future in done)
             pending.add(pool.submit(send, batch))
         return sent + sum(future.result() for future in pending)
+    finally:
+        # After a failure the batches still waiting would each go through all their retries.
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def delete_points(client: QdrantClient, collection: str, *, point_ids: Iterable[str], retries: RetryPolicy) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from domain_embed_pipeline.encoding.sparse import SparseVector
 from domain_embed_pipeline.errors import ConfigurationError
+from domain_embed_pipeline.evaluation.qdrant_request import query_request
 from domain_embed_pipeline.evaluation.records import RetrievalMode
 from domain_embed_pipeline.serving.payload import DENSE_VECTOR, SPARSE_VECTOR
 from domain_embed_pipeline.serving.store import is_embedded
@@ -17,7 +18,7 @@ from domain_embed_pipeline.serving.store import is_embedded
 if TYPE_CHECKING:
     import numpy as np
     from qdrant_client import QdrantClient
-    from qdrant_client.models import Filter, QueryRequest, ScoredPoint, SearchParams
+    from qdrant_client.models import Filter, Prefetch, QueryRequest, ScoredPoint, SearchParams
 
 SearchFilter = Mapping[str, str | Sequence[str]]
 """Payload key to the value, or the values, that it must have."""
@@ -26,7 +27,7 @@ OVERSAMPLING = 2.0
 """int8 found 0.944 of the true neighbours alone, all of them with rescoring and twice the candidates."""
 
 
-def query_request(
+def request_of(
     mode: RetrievalMode,
     k: int,
     *,
@@ -35,45 +36,36 @@ def query_request(
     query_filter: Filter | None = None,
     params: SearchParams | None = None,
 ) -> QueryRequest | None:
-    """The request for one query; None when the mode is sparse and the query has no term.
+    """The request for one query, the one that offline evaluation stands for; None when nothing can be found.
 
-    The fused lists are at least `k` long even where the mode asks for fewer candidates.
+    A query without a term in sparse mode finds nothing; in hybrid mode fusion would keep the dense order, so it is
+    asked densely. The fused lists are at least `k` long even where the mode asks for fewer candidates.
     """
     from qdrant_client import models
 
-    common: dict[str, Any] = {"limit": k, "with_payload": True}
-    term_weights = _sparse(sparse) if sparse is not None and sparse.indices else None
-    if mode.kind == "sparse":
-        if term_weights is None:
+    if sparse is None or not sparse.indices:
+        if mode.kind == "sparse":
             return None
-        return models.QueryRequest(query=term_weights, using=SPARSE_VECTOR, filter=query_filter, **common)
-    if dense is None:
-        raise ConfigurationError(f"Mode {mode.kind} needs a query vector.", fix="Encode the query first.")
-    vector = dense.tolist()
-    if mode.kind == "dense":
-        return models.QueryRequest(query=vector, using=DENSE_VECTOR, filter=query_filter, params=params, **common)
-    limit = max(mode.prefetch, k)
-    sides = [models.Prefetch(query=vector, using=DENSE_VECTOR, limit=limit, filter=query_filter, params=params)]
-    if term_weights is not None:
-        sides.append(models.Prefetch(query=term_weights, using=SPARSE_VECTOR, limit=limit, filter=query_filter))
-    return models.QueryRequest(prefetch=sides, query=_fusion(mode, len(sides)), **common)
+        mode, sparse = RetrievalMode("dense"), SparseVector((), ())
+    arguments = query_request(
+        mode, () if dense is None else dense.tolist(), sparse, dense_name=DENSE_VECTOR, sparse_name=SPARSE_VECTOR
+    )
+    if "prefetch" in arguments:
+        arguments["prefetch"] = [_adapted(source, k, params) for source in arguments["prefetch"]]
+        params = None
+    elif mode.kind == "sparse":
+        params = None
+    return models.QueryRequest(**arguments, filter=query_filter, params=params, limit=k, with_payload=True)
 
 
-def _fusion(mode: RetrievalMode, side_count: int) -> Any:
-    from qdrant_client import models
-
-    if mode.fusion == "dbsf":
-        return models.FusionQuery(fusion=models.Fusion.DBSF)
-    if mode.fusion == "rrf":
-        weights = [1.0, mode.sparse_weight][:side_count]
-        return models.RrfQuery(rrf=models.Rrf(k=mode.rrf_k, weights=weights))
-    raise ConfigurationError(f"Hybrid mode with fusion {mode.fusion!r}.", fix="Use rrf or dbsf.")
-
-
-def _sparse(vector: SparseVector) -> Any:
-    from qdrant_client import models
-
-    return models.SparseVector(indices=list(vector.indices), values=list(vector.values))
+def _adapted(source: Prefetch, k: int, params: SearchParams | None) -> Prefetch:
+    """A source with room for `k`, and with search parameters where it searches dense vectors."""
+    changes: dict[str, Any] = {"limit": max(source.limit or 0, k)}
+    if isinstance(source.prefetch, list):
+        changes["prefetch"] = [_adapted(inner, k, params) for inner in source.prefetch]
+    elif source.using == DENSE_VECTOR:
+        changes["params"] = params
+    return source.model_copy(update=changes)
 
 
 def search_params(client: QdrantClient, *, quantized: bool = False, exact: bool = False) -> SearchParams | None:

@@ -50,11 +50,13 @@ class RetryPolicy:
                     raise
                 if attempt == self.attempts:
                     raise StoreUnavailableError(
-                        f"Qdrant failed {attempt} times in a row at: {what}. Last error: {error}",
+                        f"Qdrant failed {attempt} times in a row at: {what}. Last error: {_one_line(error)}",
                         fix="Check that the server is up and not overloaded, then run again: work done is kept.",
                     ) from error
                 pause = self._pause_s(attempt, error)
-                logger.warning("Qdrant failed at %s (%s); call %d in %.1f s", what, error, attempt + 1, pause)
+                logger.warning(
+                    "Qdrant failed at %s (%s); call %d in %.1f s", what, _one_line(error), attempt + 1, pause
+                )
                 self.sleep(pause)
         raise AssertionError("attempts must be at least 1")
 
@@ -62,6 +64,10 @@ class RetryPolicy:
         backoff = self.base_s * 2 ** (attempt - 1) * (0.5 + self.jitter())
         asked_for = float(getattr(error, "retry_after_s", 0.0) or 0.0)
         return min(max(backoff, asked_for), self.cap_s)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
 
 
 def is_passing(error: Exception) -> bool:

@@ -22,7 +22,7 @@ from domain_embed_pipeline.serving.metadata import CollectionMetadata, alias_tar
 from domain_embed_pipeline.serving.querying import (
     SearchFilter,
     filter_of,
-    query_request,
+    request_of,
     run_queries,
     search_params,
 )
@@ -237,7 +237,7 @@ class Retriever:
             sparse = index.sparse.encode_queries(queries) if use_sparse and index.sparse is not None else None
         params = search_params(index.client, quantized=index.metadata.quantized)
         return [
-            query_request(
+            request_of(
                 mode,
                 k,
                 dense=dense[row] if dense is not None else None,

@@ -51,6 +51,7 @@ class VerificationSettings:
     """p95 of the new collection over that of the live one."""
     latency_floor_ms: float = 50.0
     """No p95 below this is held against the collection: ratios of small times are noise."""
+    latency_queries: int = 50
     green_timeout_s: float = 3_600.0
     """How long the server may take to index."""
     green_poll_s: float = 1.0

@@ -10,7 +10,7 @@ import logging
 import math
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ from domain_embed_pipeline.ids import normalise_text
 from domain_embed_pipeline.records import HardNegative, TrainingPair
 from domain_embed_pipeline.registry.versions import HistoryPoint
 from domain_embed_pipeline.training.dev_set import DevSet, score_on_dev
-from domain_embed_pipeline.training.sampler import RowGroups, group_aware_sampler
+from domain_embed_pipeline.training.sampler import GroupAwareSampling, RowGroups
 from domain_embed_pipeline.training.settings import (
     FEW_PAIRS,
     MINIMUM_PAIRS,
@@ -36,9 +36,6 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 logger = logging.getLogger(__name__)
-
-Progress = Callable[[int, int, str], None]
-"""Called with (step, total steps, line for a person)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +106,6 @@ def fine_tune(
     spec: EncoderSpec,
     dev: DevSet | None,
     folder: Path,
-    progress: Progress | None = None,
 ) -> TrainedStage:
     """Train one stage, resuming from the last checkpoint in `folder` when there is one.
 
@@ -120,7 +116,6 @@ def fine_tune(
         spec: Prompts, normalisation and dtype the model is used with.
         dev: Dev queries that choose the checkpoint; None trains to the end.
         folder: Where checkpoints go; removed once the stage is done.
-        progress: Called at each logged step.
 
     Raises:
         TooFewPairsError: Under `MINIMUM_PAIRS` rows.
@@ -134,7 +129,7 @@ def fine_tune(
         "Training on %d rows: %d steps of %d, learning rate %.1e, %g epochs.",
         len(rows), schedule.total_steps, settings.batch_size, schedule.learning_rate, schedule.epochs,
     )  # fmt: skip
-    recorder = _Recorder(total=schedule.total_steps, progress=progress)
+    recorder = _Recorder(total=schedule.total_steps)
     inference_length = model.max_seq_length
     model.max_seq_length = min(settings.max_length, inference_length or settings.max_length)
     trainer = _make_trainer(model, rows, settings, schedule, spec, dev, folder, recorder)
@@ -208,6 +203,7 @@ def _make_trainer(
     recorder: _Recorder,
 ) -> Any:
     from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+    from transformers import PrinterCallback
 
     on_gpu = model.device.type == "cuda"
     dtype = choose_dtype(str(model.device))
@@ -223,7 +219,7 @@ def _make_trainer(
         bf16=dtype == "bfloat16",
         fp16=dtype == "float16" and on_gpu,
         use_cpu=not on_gpu,
-        batch_sampler=group_aware_sampler([row.groups for row in rows]),
+        batch_sampler=GroupAwareSampling([row.groups for row in rows]),
         eval_strategy="steps" if judged else "no",
         eval_steps=schedule.evaluation_steps,
         save_strategy="steps",
@@ -240,7 +236,7 @@ def _make_trainer(
         dataloader_pin_memory=on_gpu,
         dataloader_num_workers=4 if on_gpu else 0,
     )
-    return SentenceTransformerTrainer(
+    trainer = SentenceTransformerTrainer(
         model=model,
         args=arguments,
         train_dataset=_dataset(rows, spec),
@@ -248,6 +244,8 @@ def _make_trainer(
         evaluator=_dev_evaluator(spec, dev) if dev is not None else None,
         callbacks=[recorder.callback()],
     )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
 
 
 def _dev_evaluator(spec: EncoderSpec, dev: DevSet) -> Any:
@@ -260,7 +258,7 @@ def _dev_evaluator(spec: EncoderSpec, dev: DevSet) -> Any:
         primary_metric = "dev_selection"
 
         def __call__(
-            self, model: SentenceTransformer, output_path: str | None = None, epoch: float = -1, steps: int = -1
+            self, model: Any, output_path: str | None = None, epoch: float = -1, steps: int = -1
         ) -> dict[str, float]:
             training_length = model.max_seq_length
             try:
@@ -274,11 +272,10 @@ def _dev_evaluator(spec: EncoderSpec, dev: DevSet) -> Any:
 
 
 class _Recorder:
-    """Watches a training: stops it on a loss that is not finite, reports progress, makes the history."""
+    """Watches a training: stops it on a loss that is not finite, logs progress, makes the history."""
 
-    def __init__(self, *, total: int, progress: Progress | None) -> None:
+    def __init__(self, *, total: int) -> None:
         self._total = total
-        self._progress = progress
 
     def callback(self) -> Any:
         from transformers import TrainerCallback
@@ -299,14 +296,10 @@ class _Recorder:
                 fix="Lower the learning rate, or use float32 or bfloat16 instead of float16.",
             )
         if "eval_dev_recall_at_5" in logs:
-            line = f"step {step}/{self._total}: dev Recall@5 {logs['eval_dev_recall_at_5']:.3f}"
-            logger.info("Training %s, nDCG@10 %.3f.", line, logs["eval_dev_ndcg_at_10"])
+            recall, gain = logs["eval_dev_recall_at_5"], logs["eval_dev_ndcg_at_10"]
+            logger.info("[%d/%d] dev Recall@5 %.3f, nDCG@10 %.3f", step, self._total, recall, gain)
         elif loss is not None:
-            line = f"step {step}/{self._total}: loss {float(loss):.3f}"
-        else:
-            return
-        if self._progress is not None:
-            self._progress(step, self._total, line)
+            logger.info("[%d/%d] loss %.3f", step, self._total, float(loss))
 
     @staticmethod
     def points(log_history: Sequence[Mapping[str, Any]]) -> list[HistoryPoint]:

@@ -7,7 +7,8 @@ of another row's positive.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import functools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,23 +49,36 @@ def grouped_batches(groups: Sequence[RowGroups], order: Sequence[int], batch_siz
         waiting = deferred
 
 
-def group_aware_sampler(groups: Sequence[RowGroups]) -> Callable[..., Any]:
-    """A `batch_sampler` for sentence-transformers training arguments that keeps `groups` apart."""
-    import torch
-    from sentence_transformers.base.sampler import DefaultBatchSampler
+class GroupAwareSampling:
+    """A `batch_sampler` for sentence-transformers training arguments that keeps `groups` apart.
 
-    class GroupAwareBatchSampler(DefaultBatchSampler):
-        """Shuffles by seed and epoch, then cuts batches without conflicts."""
+    It can be pickled, because the trainer saves its arguments with each checkpoint; the groups are left out of that.
+    """
 
-        def _batches(self) -> list[list[int]]:
-            generator = torch.Generator().manual_seed(self.seed + self.epoch)
-            order = torch.randperm(len(groups), generator=generator).tolist()
-            return list(grouped_batches(groups, order, self.batch_size))
+    def __init__(self, groups: Sequence[RowGroups]) -> None:
+        self._groups = groups
 
-        def __iter__(self) -> Iterator[list[int]]:
-            return iter(self._batches())
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_groups": ()}
 
-        def __len__(self) -> int:
-            return len(self._batches())
+    def __call__(self, dataset: Any, batch_size: int, drop_last: bool, **options: Any) -> Any:
+        """The sampler of one dataset: shuffles by seed and epoch, then cuts batches without conflicts."""
+        import torch
+        from sentence_transformers.base.sampler import DefaultBatchSampler
 
-    return GroupAwareBatchSampler
+        groups = self._groups
+
+        class GroupAwareBatchSampler(DefaultBatchSampler):
+            @functools.lru_cache(maxsize=2)  # noqa: B019 - the sampler lives as long as its training
+            def _batches(self, epoch: int) -> list[list[int]]:
+                generator = torch.Generator().manual_seed(self.seed + epoch)
+                order = torch.randperm(len(groups), generator=generator).tolist()
+                return list(grouped_batches(groups, order, self.batch_size))
+
+            def __iter__(self) -> Iterator[list[int]]:
+                return iter(self._batches(self.epoch))
+
+            def __len__(self) -> int:
+                return len(self._batches(self.epoch))
+
+        return GroupAwareBatchSampler(dataset, batch_size=batch_size, drop_last=drop_last, **options)

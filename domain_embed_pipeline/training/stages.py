@@ -23,7 +23,6 @@ from domain_embed_pipeline.training.blending import blend
 from domain_embed_pipeline.training.candidate import CandidateScore, choose_candidate
 from domain_embed_pipeline.training.dev_set import DevScore, DevSet, make_dev_set, score_on_dev
 from domain_embed_pipeline.training.fine_tuning import (
-    Progress,
     TrainedStage,
     TrainingRow,
     fine_tune,
@@ -72,7 +71,6 @@ def train_stage_one(
     pairs: Sequence[TrainingPair],
     *,
     settings: TrainingSettings,
-    progress: Progress | None = None,
 ) -> ModelVersion:
     """Stage one: pairs with in-batch negatives, from the base model.
 
@@ -80,7 +78,7 @@ def train_stage_one(
         TooFewPairsError: If there are too few pairs to train on.
     """
     job = _Job("stage_one", inputs.base, pair_rows(pairs, inputs.clusters), inputs.pairs_version, settings)
-    return _train(inputs, job, progress)
+    return _train(inputs, job)
 
 
 def train_stage_two(
@@ -89,7 +87,6 @@ def train_stage_two(
     negatives: HardNegatives,
     *,
     settings: TrainingSettings,
-    progress: Progress | None = None,
 ) -> ModelVersion:
     """Stage two: question and user pairs with mined negatives, from the stage-one model.
 
@@ -97,7 +94,7 @@ def train_stage_two(
         TooFewPairsError: If too few negatives were mined.
     """
     rows = negative_rows(negatives.negatives, inputs.clusters)
-    return _train(inputs, _Job("stage_two", stage_one, rows, negatives.negatives_version, settings), progress)
+    return _train(inputs, _Job("stage_two", stage_one, rows, negatives.negatives_version, settings))
 
 
 def choose_finetuned(
@@ -142,7 +139,7 @@ class _Job:
     settings: TrainingSettings
 
 
-def _train(inputs: TrainingInputs, job: _Job, progress: Progress | None) -> ModelVersion:
+def _train(inputs: TrainingInputs, job: _Job) -> ModelVersion:
     version = _version_id(inputs, job)
     if inputs.registry.has(version):
         logger.info("%s is in the registry already; nothing is trained.", version)
@@ -156,7 +153,6 @@ def _train(inputs: TrainingInputs, job: _Job, progress: Progress | None) -> Mode
         spec=parent.encoder,
         dev=inputs.dev_set(),
         folder=inputs.checkpoints / version,
-        progress=progress,
     )
     manifest = _manifest(inputs, version, job.kind, parent)
     manifest = dataclasses.replace(

@@ -70,7 +70,9 @@ def test_offline_rankings_are_those_of_a_qdrant_collection_with_idf() -> None:
         found = client.query_points("chunks", query=vector, using="bm25", limit=150).points
         # Equal scores have no order in Qdrant, so they are put in ours.
         theirs = sorted((-round(point.score, 4), (point.payload or {})["chunk_id"]) for point in found)
-        ours = sorted((-round(score, 4), chunk_id) for chunk_id, score in zip(ranking.chunk_ids, ranking.scores))
+        ours = sorted(
+            (-round(score, 4), chunk_id) for chunk_id, score in zip(ranking.chunk_ids, ranking.scores, strict=True)
+        )
         assert [chunk_id for _, chunk_id in ours] == [chunk_id for _, chunk_id in theirs]
         assert [score for score, _ in ours] == pytest.approx([score for score, _ in theirs], abs=2e-4)
     client.close()
@@ -135,7 +137,7 @@ def test_every_field_moves_the_fingerprint() -> None:
 
 
 def test_an_unknown_language_is_refused_with_the_choices() -> None:
-    with pytest.raises(ConfigurationError, match="'klingon'.*english"):
+    with pytest.raises(ConfigurationError, match=r"'klingon'.*english"):
         SparseEncoder(SparseSpec(language="klingon"))
 
 

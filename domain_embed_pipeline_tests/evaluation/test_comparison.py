@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -36,9 +37,7 @@ def test_an_identical_copy_is_not_shown_to_be_better() -> None:
 
 
 def test_a_gain_within_noise_is_not_shown_and_says_what_would_be_seen() -> None:
-    comparison = compare(
-        evaluation_of(rows_with([1] * 42 + [8] * 58), "slightly better"), BASE, certificate=PASSED
-    )
+    comparison = compare(evaluation_of(rows_with([1] * 42 + [8] * 58), "slightly better"), BASE, certificate=PASSED)
     assert comparison.verdict == "not_shown"
     assert "in four of five trials" in comparison.reason
 
@@ -145,7 +144,7 @@ def test_another_primary_metric_decides() -> None:
     assert compare(candidate, BASE, certificate=PASSED, settings=settings).verdict == "worse"
 
 
-def test_a_comparison_survives_the_disk(tmp_path) -> None:
+def test_a_comparison_survives_the_disk(tmp_path: Path) -> None:
     part = Slice("style", "all", frozenset(row.query_id for row in BASE.query_results))
     comparison = compare(GOOD, BASE, serving=BASE, certificate=PASSED, slices=[part])
     save_record(comparison, str(tmp_path / "comparison"))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -31,9 +32,7 @@ SET = evaluation_set_of(
 
 
 def test_every_query_is_measured_by_hand_over_the_whole_corpus() -> None:
-    evaluation = evaluate_model(
-        ENCODER, corpus=CORPUS, evaluation_set=SET, split="test", clusters={}, mode=DENSE
-    )
+    evaluation = evaluate_model(ENCODER, corpus=CORPUS, evaluation_set=SET, split="test", clusters={}, mode=DENSE)
     heart, kidney, stent = evaluation.query_results
     assert heart.retrieved == ("c-heart", "c-stent", "c-kidney")
     assert (heart.recall_at_1, kidney.recall_at_1, kidney.recall_at_3, stent.recall_at_1) == (1, 0.5, 1, 1)
@@ -97,9 +96,7 @@ def test_bm25_is_measured_without_a_model() -> None:
 
 
 def test_a_chunk_has_the_cluster_of_its_document() -> None:
-    splits = DocumentSplits(
-        "corpus-1", "splits-1", True, (DocumentSplit("cardiology/heart.md", "k-1", "test"),), ()
-    )
+    splits = DocumentSplits("corpus-1", "splits-1", True, (DocumentSplit("cardiology/heart.md", "k-1", "test"),), ())
     clusters = clusters_of_chunks(CORPUS, splits)
     assert clusters == {"c-heart": "k-1", "c-stent": "cardiology/stent.md", "c-kidney": "renal/kidney.md"}
 
@@ -132,7 +129,7 @@ def test_a_query_without_any_answer_is_refused() -> None:
         )
 
 
-def test_an_evaluation_survives_the_disk(tmp_path) -> None:
+def test_an_evaluation_survives_the_disk(tmp_path: Path) -> None:
     evaluation = evaluate_model(
         ENCODER,
         corpus=CORPUS,

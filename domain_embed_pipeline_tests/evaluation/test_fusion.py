@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import pytest
 from qdrant_client import QdrantClient, models
@@ -72,7 +75,7 @@ def test_a_mode_that_cannot_be_served_is_refused(mode: RetrievalMode) -> None:
 
 
 @pytest.fixture(scope="module")
-def corpus_in_qdrant():
+def corpus_in_qdrant() -> Iterator[tuple[QdrantClient, list[Any]]]:
     """150 chunks with random unit vectors and BM25 terms, in a store and as offline rankings."""
     generator = np.random.default_rng(4)
     words = [f"word{number}" for number in range(60)]
@@ -107,12 +110,14 @@ def corpus_in_qdrant():
 
 
 @pytest.mark.parametrize("mode", MODES, ids=repr)
-def test_offline_rankings_are_those_that_qdrant_serves(mode: RetrievalMode, corpus_in_qdrant) -> None:
+def test_offline_rankings_are_those_that_qdrant_serves(
+    mode: RetrievalMode, corpus_in_qdrant: tuple[QdrantClient, list[Any]]
+) -> None:
     client, queries = corpus_in_qdrant
     for vector, terms, dense, sparse in queries:
         offline = served_ranking(mode, dense, sparse)
         points = client.query_points("chunks", limit=10, **query_request(mode, vector, terms)).points
-        served = [point.payload["chunk_id"] for point in points]
+        served = [(point.payload or {})["chunk_id"] for point in points]
         scores = dict(zip(offline.chunk_ids, offline.scores, strict=True))
         assert [point.score for point in points] == pytest.approx(offline.scores[:10], rel=1e-4)
         for place, chunk_id in enumerate(served):

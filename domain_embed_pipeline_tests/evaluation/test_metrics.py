@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Callable, Sequence, Set
 
 import pytest
 import pytrec_eval
@@ -10,6 +11,7 @@ from domain_embed_pipeline.errors import EvaluationError
 from domain_embed_pipeline.evaluation.metrics import hit_at_k, mrr_at_k, ndcg_at_k, query_result, recall_at_k
 from domain_embed_pipeline.evaluation.records import METRICS, RECALL_KS
 
+Metric = Callable[[Set[str], Sequence[str], int], float]
 ALL_METRICS = (recall_at_k, hit_at_k, mrr_at_k, ndcg_at_k)
 
 
@@ -43,24 +45,24 @@ def test_fewer_chunks_than_k_are_scored_as_they_are() -> None:
 
 
 @pytest.mark.parametrize("metric", ALL_METRICS)
-def test_an_empty_ranking_scores_zero_because_nothing_was_found(metric) -> None:
+def test_an_empty_ranking_scores_zero_because_nothing_was_found(metric: Metric) -> None:
     assert metric({"a"}, [], 10) == 0
 
 
 @pytest.mark.parametrize("metric", ALL_METRICS)
-def test_a_query_without_relevant_chunks_is_refused(metric) -> None:
+def test_a_query_without_relevant_chunks_is_refused(metric: Metric) -> None:
     with pytest.raises(EvaluationError, match="No chunk is relevant"):
         metric(set(), ["a"], 5)
 
 
 @pytest.mark.parametrize("metric", ALL_METRICS)
-def test_a_chunk_retrieved_twice_is_refused_by_name(metric) -> None:
+def test_a_chunk_retrieved_twice_is_refused_by_name(metric: Metric) -> None:
     with pytest.raises(EvaluationError, match="'b' is retrieved more than once"):
         metric({"a"}, ["a", "b", "c", "b"], 2)
 
 
 @pytest.mark.parametrize("metric", ALL_METRICS)
-def test_k_below_one_is_refused(metric) -> None:
+def test_k_below_one_is_refused(metric: Metric) -> None:
     with pytest.raises(EvaluationError, match="k is 0"):
         metric({"a"}, ["a"], 0)
 

@@ -16,7 +16,7 @@ def ranking_with(answer: str, rank: int, name: str) -> Ranking:
     return Ranking(tuple(chunk_ids), tuple(1 - place / 20 for place in range(20)))
 
 
-def rankings(dense_ranks: list[int], sparse_ranks: list[int]):
+def rankings(dense_ranks: list[int], sparse_ranks: list[int]) -> tuple[list[Ranking], list[Ranking], list[set[str]]]:
     answers = [{f"answer-{place}"} for place in range(len(dense_ranks))]
     dense = [ranking_with(f"answer-{place}", rank, "dense") for place, rank in enumerate(dense_ranks)]
     sparse = [ranking_with(f"answer-{place}", rank, "sparse") for place, rank in enumerate(sparse_ranks)]

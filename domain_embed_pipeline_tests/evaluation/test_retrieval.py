@@ -63,7 +63,9 @@ def test_no_query_gives_no_ranking() -> None:
         (np.eye(2), np.zeros((0, 2)), [], 1, "no passage to search"),
     ],
 )
-def test_input_that_cannot_be_searched_is_refused(queries, passages, chunk_ids, k, message) -> None:
+def test_input_that_cannot_be_searched_is_refused(
+    queries: np.ndarray, passages: np.ndarray, chunk_ids: list[str], k: int, message: str
+) -> None:
     with pytest.raises(EvaluationError, match=message):
         search(queries, passages, chunk_ids, k)
 

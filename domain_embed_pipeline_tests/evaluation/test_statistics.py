@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from domain_embed_pipeline.errors import IncomparableError
-from domain_embed_pipeline.evaluation.statistics import ResamplingSettings, holm, mean_interval, paired_differences
+from domain_embed_pipeline.evaluation.statistics import ResamplingSettings, holm, mean_intervals, paired_differences
 from domain_embed_pipeline_tests.evaluation.helpers import rows_with
 
 
@@ -81,9 +81,7 @@ def test_equal_seeds_give_equal_figures_and_other_seeds_others() -> None:
     candidate, reference = rows_with(random_ranks(1)), rows_with(random_ranks(2))
     first = paired_differences(candidate, reference, ["recall_at_5"])
     assert first == paired_differences(candidate, reference, ["recall_at_5"])
-    assert first != paired_differences(
-        candidate, reference, ["recall_at_5"], settings=ResamplingSettings(seed=1)
-    )
+    assert first != paired_differences(candidate, reference, ["recall_at_5"], settings=ResamplingSettings(seed=1))
 
 
 def test_rows_of_other_queries_are_refused() -> None:
@@ -91,10 +89,10 @@ def test_rows_of_other_queries_are_refused() -> None:
         paired_differences(rows_with([1, 1]), rows_with([1]), ["recall_at_5"])
 
 
-def test_mean_interval_holds_the_mean() -> None:
-    mean, low, high = mean_interval(rows_with([1] * 60 + [8] * 40), "recall_at_5")
-    assert mean == 0.6
-    assert (low, high) == pytest.approx((0.5, 0.69), abs=0.03)
+def test_mean_interval_is_the_binomial_one_for_single_answers() -> None:
+    (recall,) = mean_intervals(rows_with([1] * 60 + [8] * 40), ["recall_at_5"])
+    assert recall.mean == 0.6
+    assert (recall.interval_low, recall.interval_high) == pytest.approx((0.504, 0.696), abs=0.02)
 
 
 def test_holm_by_hand() -> None:

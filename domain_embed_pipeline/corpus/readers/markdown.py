@@ -22,8 +22,10 @@ _LONGEST_FRONT_MATTER = 20_000
 _HTML_TAG = re.compile(r"</?([a-zA-Z][a-zA-Z0-9]*)")
 # Other angle brackets in running text are placeholders such as <host> and stay.
 _INLINE_TAGS = frozenset(
-    "a abbr b big br center cite code del details dfn div em figure font i img ins kbd mark p picture q s samp small "
-    "source span strike strong sub summary sup table tbody td th thead tr tt u ul ol li var video wbr".split()
+    (
+        "a abbr b big br center cite code del details dfn div em figure font i img ins kbd mark p picture q s samp "
+        "small source span strike strong sub summary sup table tbody td th thead tr tt u ul ol li var video wbr"
+    ).split()
 )
 
 

@@ -1,0 +1,51 @@
+# Every target sets up what it needs: a virtual environment with pinned versions, made once.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+export DAGSTER_HOME ?= $(CURDIR)/.dagster_home
+export DAGSTER_DISABLE_TELEMETRY = yes
+
+# The sample domain, unless you point somewhere else (see README, "Your own documents").
+SAMPLE_ENV := $(if $(DOMAIN_EMBED_CORPUS_PATH),,DOMAIN_EMBED_CORPUS_PATH=data/corpus DOMAIN_EMBED_QUERIES_PATH=data/queries)
+
+.PHONY: help demo test check test-slow bench ui clean
+
+help:
+	@echo "make demo       sample documents to a served index, with the verdict (about 10 minutes on 2 cores)"
+	@echo "make ui         the Dagster web UI and daemon on http://localhost:3000"
+	@echo "make test       the test suite without the slow tests"
+	@echo "make check      lint, format and types"
+	@echo "make test-slow  everything that is too slow for make test"
+	@echo "make bench      BEIR_DIR=... [QUESTIONS=...]: recipes side by side"
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt "torch"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[ui,minilm,postgres,dev]"
+	touch $@
+
+demo: $(READY)
+	$(SAMPLE_ENV) $(BIN)/domain-embed questions import data/questions.jsonl --generator recorded-sample
+	$(SAMPLE_ENV) $(BIN)/domain-embed run --profile demo
+
+test: $(READY)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m "slow or postgres or browser"
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+ui: $(READY)
+	mkdir -p "$(DAGSTER_HOME)" && cp dagster.yaml "$(DAGSTER_HOME)/dagster.yaml"
+	$(SAMPLE_ENV) $(BIN)/dagster dev -w workspace.yaml
+
+bench: $(READY)
+	$(BIN)/domain-embed bench "$(BEIR_DIR)" $(if $(QUESTIONS),--questions "$(QUESTIONS)")
+
+clean:
+	rm -rf $(VENV) .dagster_home data/artifacts

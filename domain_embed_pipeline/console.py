@@ -1,0 +1,151 @@
+"""What a person sees in the terminal during and after a run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from domain_embed_pipeline.evaluation.records import RECALL_KS, Comparison, Evaluation, ReferenceComparison
+from domain_embed_pipeline.records import Corpus
+from domain_embed_pipeline.status import read_status
+from domain_embed_pipeline.workspace import Workspace
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+    from domain_embed_pipeline.defs.execution import RunEvent
+
+ASSET_COUNT = 15
+_COUNTER = re.compile(r"\[(\d+)/(\d+)\]")
+"""Library logs that report progress carry `[done/total]`."""
+_SHOWN_QUERIES = 3
+
+
+class RunScreen:
+    """Progress bars of a run: one for the assets, one for each step that counts something."""
+
+    def __init__(self, *, enabled: bool) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self._console = Console(stderr=True)
+        self._progress = Progress(
+            TextColumn("{task.description:<24}"),
+            BarColumn(bar_width=30),
+            TextColumn("{task.completed:>5.0f}/{task.total:<5.0f}"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[line]}"),
+            console=self._console,
+            disable=not enabled,
+        )
+        self._all = self._progress.add_task("assets", total=ASSET_COUNT, line="")
+        self._steps: dict[str, TaskID] = {}
+        self._finished: set[str] = set()
+
+    def __enter__(self) -> RunScreen:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._progress.stop()
+
+    def show(self, event: RunEvent) -> None:
+        """Show what happened."""
+        if event.kind == "step_started" and "__" not in event.step:
+            self._steps[event.step] = self._progress.add_task(event.step, total=1, line="")
+        elif event.kind in ("step_succeeded", "step_failed"):
+            self._finish(event)
+        elif event.kind == "check_failed":
+            self._progress.console.print(f"[yellow]check[/] {event.step}: {event.message}", highlight=False)
+        elif event.kind == "log" and event.step in self._steps:
+            self._log(event)
+
+    def _finish(self, event: RunEvent) -> None:
+        if event.step not in self._steps:
+            return
+        task = self._steps[event.step]
+        self._finished.add(event.step)
+        line = "[red]failed" if event.kind == "step_failed" else "[green]done"
+        total = self._progress.tasks[task].total or 1
+        self._progress.update(task, completed=total, line=line)
+        self._progress.update(self._all, completed=len(self._finished))
+
+    def _log(self, event: RunEvent) -> None:
+        task = self._steps[event.step]
+        counted = _COUNTER.search(event.message)
+        line = _COUNTER.sub("", event.message.rsplit(" - ", 1)[-1]).strip()[:70]
+        if counted:
+            self._progress.update(task, completed=int(counted[1]), total=int(counted[2]), line=line)
+        else:
+            self._progress.update(task, line=line)
+
+
+def print_result(workspace: Workspace, *, home: Path) -> None:
+    """One screen: Recall@k with intervals, verdict, three queries before and after, lineage, where the report lies."""
+    from rich.console import Console
+
+    console = Console()
+    comparison = workspace.stored(Comparison, "model_comparison")
+    if comparison is None:
+        return
+    console.print(_recall_table(comparison))
+    colour = {"better": "green", "not_shown": "yellow", "worse": "red"}[comparison.verdict]
+    console.print(f"Verdict: [bold {colour}]{comparison.verdict}[/]. {comparison.reason}\n", highlight=False)
+    _print_examples(console, workspace)
+    state = read_status(workspace)
+    for line in state.lines():
+        console.print(line, highlight=False)
+    report = workspace.reports / f"{comparison.candidate_model_version}.html"
+    console.print(f"report      {report.resolve()}", highlight=False)
+    console.print(f"web UI      make ui   (DAGSTER_HOME={home})", highlight=False)
+    console.print('search      domain-embed search "..."', highlight=False)
+
+
+def _recall_table(comparison: Comparison) -> object:
+    from rich.table import Table
+
+    title = f"{comparison.query_count} test queries; 95 % intervals of the paired difference"
+    table = Table(title=title, title_justify="left")
+    for column in ("", "base", "fine-tuned", "difference", "served base", "served tuned", "difference"):
+        table.add_column(column, justify="left" if not column else "right")
+    dense, served = _by_metric(comparison.dense_against_base), _by_metric(comparison.against_base)
+    for k in RECALL_KS:
+        cells = [f"Recall@{k}"]
+        for rows in (dense, served):
+            row = rows[f"recall_at_{k}"]
+            cells += [
+                f"{row.reference:.3f}",
+                f"{row.candidate:.3f}",
+                f"{row.difference:+.3f} [{row.interval_low:+.3f}, {row.interval_high:+.3f}]",
+            ]
+        table.add_row(*cells)
+    return table
+
+
+def _by_metric(reference: ReferenceComparison) -> dict:
+    return {row.metric: row for row in reference.differences}
+
+
+def _print_examples(console: object, workspace: Workspace) -> None:
+    base = workspace.stored(Evaluation, "baseline_evaluation")
+    tuned = workspace.stored(Evaluation, "finetuned_evaluation")
+    corpus = workspace.stored(Corpus, "corpus_chunks")
+    if base is None or tuned is None or corpus is None:
+        return
+    titles = {chunk.chunk_id: chunk.title or chunk.text[:60] for chunk in corpus.chunks}
+    after = {row.query_id: row for row in tuned.query_results}
+    gains = sorted(
+        (row for row in base.query_results if row.query_id in after),
+        key=lambda row: (row.ndcg_at_10 - after[row.query_id].ndcg_at_10, row.query_id),
+    )
+    for row in gains[:_SHOWN_QUERIES]:
+        console.print(f'"{row.text}"', style="bold", highlight=False)  # pyright: ignore[reportAttributeAccessIssue]
+        for name, result in (("before", row), ("after", after[row.query_id])):
+            shown = [
+                f"{'[green]' if chunk_id in result.relevant else ''}{rank}. {titles[chunk_id][:60]}"
+                f"{'[/]' if chunk_id in result.relevant else ''}"
+                for rank, chunk_id in enumerate(result.retrieved[:3], start=1)
+            ]
+            console.print(f"  {name:<7}" + "  |  ".join(shown), highlight=False)  # pyright: ignore[reportAttributeAccessIssue]
+    console.print()  # pyright: ignore[reportAttributeAccessIssue]

@@ -1,0 +1,39 @@
+"""The one place where assets, checks, jobs, schedules and resources are joined."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from domain_embed_pipeline.defs.assets import corpus, evaluation, models, serving, training_data
+from domain_embed_pipeline.defs.checks import ALL_CHECKS
+from domain_embed_pipeline.defs.io_managers import RecordIOManager
+from domain_embed_pipeline.defs.jobs import ALL_JOBS
+from domain_embed_pipeline.defs.resources import Deployment
+from domain_embed_pipeline.defs.schedules import weekly_retrain_schedule
+
+# Each step is a process of its own; forking from one that has imported this module saves each of them 2 seconds.
+EXECUTOR = dg.multiprocess_executor.configured(
+    {"start_method": {"forkserver": {"preload_modules": ["domain_embed_pipeline.definitions"]}}}
+)
+
+
+def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
+    """Definitions of the pipeline.
+
+    Args:
+        resource_overrides: Resources by name (`deployment`, `io_manager`) that replace the default ones.
+    """
+    deployment = (resource_overrides or {}).get("deployment") or Deployment.configure_at_launch()
+    resources = {"deployment": deployment, "io_manager": RecordIOManager(deployment=deployment)}
+    return dg.Definitions(
+        assets=dg.load_assets_from_modules([corpus, training_data, models, evaluation, serving]),
+        asset_checks=ALL_CHECKS,
+        jobs=ALL_JOBS,
+        schedules=[weekly_retrain_schedule],
+        resources=resources | dict(resource_overrides or {}),
+        executor=EXECUTOR,
+    )
+
+
+defs = build_defs()

@@ -1,0 +1,48 @@
+"""Group `corpus`: what the documents are now, and which side of the split each is on."""
+
+import dagster as dg
+
+from domain_embed_pipeline.corpus.snapshot import load_corpus
+from domain_embed_pipeline.corpus.tokens import load_token_counter
+from domain_embed_pipeline.defs import metadata
+from domain_embed_pipeline.defs.config import CorpusConfig, SplitConfig
+from domain_embed_pipeline.defs.resources import Deployment
+from domain_embed_pipeline.encoding.base_models import resolve_base_model
+from domain_embed_pipeline.pairs.splits import split_documents
+from domain_embed_pipeline.records import Corpus, DocumentSplits
+
+GROUP = "corpus"
+OWNERS = ["team:search"]
+
+
+@dg.asset(group_name=GROUP, kinds={"python", "parquet"}, code_version="1", owners=OWNERS)
+def corpus_chunks(deployment: Deployment, config: CorpusConfig) -> dg.MaterializeResult[Corpus]:
+    """Every readable document, cut into chunks along its headings.
+
+    A chunk carries its heading path as title and is named by its content, so the same passage in two files is one
+    chunk. Files that cannot be read are in the quarantine table with the reason; the rest goes on.
+    """
+    count_tokens = load_token_counter(resolve_base_model(deployment.settings.base_model).folder)
+    corpus = load_corpus(deployment.settings.corpus_path, settings=config.to_settings(), count_tokens=count_tokens)
+    return dg.MaterializeResult(
+        value=corpus, metadata=metadata.of_corpus(corpus), data_version=dg.DataVersion(corpus.corpus_version)
+    )
+
+
+@dg.asset(group_name=GROUP, kinds={"python", "parquet"}, code_version="1", owners=OWNERS)
+def document_splits(
+    deployment: Deployment, config: SplitConfig, corpus_chunks: Corpus
+) -> dg.MaterializeResult[DocumentSplits]:
+    """Train, dev and test sides of the documents, decided before any question is written.
+
+    Near-duplicate documents are one cluster and stay together. A stable hash keeps each on its side as the corpus
+    grows. With queries of your own nothing is held out: they are the test.
+    """
+    splits = split_documents(
+        corpus_chunks,
+        settings=config.to_settings(),
+        has_user_queries=deployment.settings.queries_path is not None,
+    )
+    return dg.MaterializeResult(
+        value=splits, metadata=metadata.of_splits(splits), data_version=dg.DataVersion(splits.splits_version)
+    )

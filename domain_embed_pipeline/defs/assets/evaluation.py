@@ -1,0 +1,109 @@
+"""Group `evaluation`: base, live and candidate on the test queries, and the verdict."""
+
+import dagster as dg
+
+from domain_embed_pipeline.defs import metadata
+from domain_embed_pipeline.defs.assets.corpus import OWNERS
+from domain_embed_pipeline.defs.config import ComparisonConfig
+from domain_embed_pipeline.defs.resources import Deployment
+from domain_embed_pipeline.evaluation.comparison import CertificateOutcome, compare
+from domain_embed_pipeline.evaluation.evaluate import clusters_of_chunks, evaluate_model
+from domain_embed_pipeline.evaluation.records import Comparison, Evaluation
+from domain_embed_pipeline.evaluation.slices import make_slices
+from domain_embed_pipeline.pairs.records import TrainingPairs
+from domain_embed_pipeline.records import Corpus, DocumentSplits, EvaluationSet
+from domain_embed_pipeline.serving.live import ServingEvaluation, evaluate_serving
+from domain_embed_pipeline.training.stages import CandidateResult
+
+GROUP = "evaluation"
+
+
+@dg.asset(group_name=GROUP, kinds={"faiss", "parquet"}, pool="gpu", code_version="1", owners=OWNERS)
+def baseline_evaluation(
+    deployment: Deployment, corpus_chunks: Corpus, document_splits: DocumentSplits, evaluation_set: EvaluationSet
+) -> dg.MaterializeResult[Evaluation]:
+    """The base model on the test queries, over the whole corpus, in its own best retrieval mode."""
+    workspace = deployment.workspace
+    return _evaluated(workspace.base_model.model_version, deployment, corpus_chunks, document_splits, evaluation_set)
+
+
+@dg.asset(group_name=GROUP, kinds={"faiss", "parquet"}, pool="gpu", code_version="1", owners=OWNERS)
+def finetuned_evaluation(
+    deployment: Deployment,
+    corpus_chunks: Corpus,
+    document_splits: DocumentSplits,
+    evaluation_set: EvaluationSet,
+    finetuned_model: CandidateResult,
+) -> dg.MaterializeResult[Evaluation]:
+    """The candidate on the same test queries, in the retrieval mode that would be served (chosen on dev)."""
+    version = finetuned_model.version.model_version
+    return _evaluated(version, deployment, corpus_chunks, document_splits, evaluation_set)
+
+
+@dg.asset(group_name=GROUP, kinds={"faiss", "qdrant"}, pool="gpu", code_version="1", owners=OWNERS)
+def serving_evaluation(
+    deployment: Deployment, corpus_chunks: Corpus, document_splits: DocumentSplits, evaluation_set: EvaluationSet
+) -> dg.MaterializeResult[ServingEvaluation]:
+    """What is live behind the alias now, on the same test queries; empty before the first swap."""
+    workspace = deployment.workspace
+    serving = evaluate_serving(
+        workspace.qdrant,
+        deployment.settings.serving_alias,
+        registry=workspace.registry,
+        corpus=corpus_chunks,
+        evaluation_set=evaluation_set,
+        clusters=clusters_of_chunks(corpus_chunks, document_splits),
+    )
+    return dg.MaterializeResult(value=serving, metadata=metadata.of_serving_evaluation(serving))
+
+
+@dg.asset(group_name=GROUP, kinds={"scipy"}, code_version="1", owners=OWNERS)
+def model_comparison(
+    deployment: Deployment,
+    config: ComparisonConfig,
+    corpus_chunks: Corpus,
+    document_splits: DocumentSplits,
+    evaluation_set: EvaluationSet,
+    training_pairs: TrainingPairs,
+    finetuned_model: CandidateResult,
+    baseline_evaluation: Evaluation,
+    serving_evaluation: ServingEvaluation,
+    finetuned_evaluation: Evaluation,
+) -> dg.MaterializeResult[Comparison]:
+    """The verdict `better`, `not_shown` or `worse`, from paired per-query differences with intervals.
+
+    Judged is what would be served, against the best the base model could give and against what is live.
+    """
+    certificate = training_pairs.certificate
+    comparison = compare(
+        finetuned_evaluation,
+        baseline_evaluation,
+        serving=serving_evaluation.evaluation,
+        certificate=CertificateOutcome(certificate.digest, certificate.passed),
+        slices=make_slices(corpus_chunks, evaluation_set, "test"),
+        settings=config.to_settings(),
+    )
+    report = metadata.write_comparison_report(
+        deployment.workspace,
+        corpus=corpus_chunks,
+        comparison=comparison,
+        evaluations=(baseline_evaluation, serving_evaluation.evaluation, finetuned_evaluation),
+        candidate=finetuned_model,
+        certificate=certificate,
+    )
+    return dg.MaterializeResult(value=comparison, metadata=metadata.of_comparison(comparison, report))
+
+
+def _evaluated(
+    model_version: str, deployment: Deployment, corpus: Corpus, splits: DocumentSplits, queries: EvaluationSet
+) -> dg.MaterializeResult[Evaluation]:
+    registry = deployment.workspace.registry
+    evaluation = evaluate_model(
+        registry.encoder(model_version),
+        corpus=corpus,
+        evaluation_set=queries,
+        split="test",
+        clusters=clusters_of_chunks(corpus, splits),
+    )
+    parent = registry.manifest(model_version).parent_model_version
+    return dg.MaterializeResult(value=evaluation, metadata=metadata.of_evaluation(evaluation, parent))

@@ -1,0 +1,73 @@
+"""Group `serving`: the collection built beside the live one, and the alias that readers query."""
+
+import dagster as dg
+
+from domain_embed_pipeline.defs import metadata
+from domain_embed_pipeline.defs.assets.corpus import OWNERS
+from domain_embed_pipeline.defs.config import PromotionConfig
+from domain_embed_pipeline.defs.resources import Deployment
+from domain_embed_pipeline.evaluation.records import Comparison, Evaluation
+from domain_embed_pipeline.records import Corpus
+from domain_embed_pipeline.serving.live import ServingEvaluation
+from domain_embed_pipeline.serving.promotion import require_promotable
+from domain_embed_pipeline.serving.records import AliasSwap, ServingCollection
+from domain_embed_pipeline.serving.release import build_verified_collection, release_collection
+
+GROUP = "serving"
+
+
+@dg.asset(group_name=GROUP, kinds={"qdrant"}, pool="qdrant", code_version="1", owners=OWNERS)
+def serving_collection(
+    deployment: Deployment, corpus_chunks: Corpus, finetuned_evaluation: Evaluation, model_comparison: Comparison
+) -> dg.MaterializeResult[ServingCollection]:
+    """The whole corpus, encoded by the candidate, in a collection of its own beside the live one.
+
+    It is verified before anybody may be sent to it: ids, configuration, vectors, and the Recall@k that FAISS gave.
+    """
+    workspace = deployment.workspace
+    with workspace.open_store() as store:
+        collection = build_verified_collection(
+            store,
+            deployment.settings.serving_alias,
+            corpus=corpus_chunks,
+            evaluation=finetuned_evaluation,
+            encoder=workspace.registry.encoder(model_comparison.candidate_model_version),
+        )
+    return dg.MaterializeResult(
+        value=collection,
+        metadata=metadata.of_collection(collection),
+        data_version=dg.DataVersion(collection.collection),
+    )
+
+
+@dg.asset(group_name=GROUP, kinds={"qdrant"}, pool="qdrant", code_version="1", owners=OWNERS)
+def serving_alias(
+    deployment: Deployment,
+    config: PromotionConfig,
+    serving_collection: ServingCollection,
+    serving_evaluation: ServingEvaluation,
+    model_comparison: Comparison,
+) -> dg.MaterializeResult[AliasSwap]:
+    """The alias that readers query, moved in one call, if and only if the verdict and the certificate pass.
+
+    The verdict is read here once more. The swap is refused when somebody else moved the alias since the comparison.
+    """
+    decision = require_promotable(
+        model_comparison, override_reason=config.override_reason, collection=serving_collection
+    )
+    workspace = deployment.workspace
+    with workspace.open_store() as store:
+        swap = release_collection(
+            store,
+            serving_collection,
+            decision=decision,
+            expected_current=serving_evaluation.collection,
+            lineage=workspace.lineage,
+            lock_folder=workspace.locks,
+            keep_previous=config.keep_previous,
+        )
+    return dg.MaterializeResult(
+        value=swap,
+        metadata=metadata.of_swap(swap, workspace.registry),
+        data_version=dg.DataVersion(swap.collection),
+    )

@@ -1,0 +1,166 @@
+"""Run knobs of the assets, as the launchpad shows them. Each has a bound, a safe default and what breaks.
+
+What belongs here: `dg.Config` classes and their one bridge to the library's settings (`to_settings`). What does not:
+deployment settings (`settings.py`), named sets of knobs (`profiles.py`).
+"""
+
+import dataclasses
+from typing import Literal
+
+import dagster as dg
+from pydantic import Field
+
+from domain_embed_pipeline.corpus.settings import CorpusSettings
+from domain_embed_pipeline.evaluation.comparison import ComparisonSettings
+from domain_embed_pipeline.pairs.splits import SplitSettings
+from domain_embed_pipeline.pairs.structural import StructuralSettings
+from domain_embed_pipeline.pairs.training_pairs import TrainingPairsSettings
+from domain_embed_pipeline.questions.settings import QuestionSettings
+from domain_embed_pipeline.training.settings import CandidateSettings, MiningSettings, TrainingSettings
+
+
+class CorpusConfig(dg.Config):
+    """How documents are cut into chunks."""
+
+    max_tokens: int = Field(
+        default=220, ge=32, le=8000, description="Most tokens a chunk; more than the model reads is cut off silently."
+    )
+    max_file_mb: int = Field(default=20, ge=1, le=2000, description="Larger files go to quarantine unread.")
+
+    def to_settings(self) -> CorpusSettings:
+        """The library's settings."""
+        return CorpusSettings(max_tokens=self.max_tokens, max_file_bytes=self.max_file_mb * 1_000_000)
+
+
+class SplitConfig(dg.Config):
+    """What is held out when there are no queries of the user's own."""
+
+    dev_share: float = Field(default=0.1, gt=0, lt=0.5, description="Share of documents on the dev side.")
+    test_share: float = Field(default=0.15, gt=0, lt=0.5, description="Share of documents on the test side.")
+    seed: int = Field(default=42, description="A new one moves documents between sides; old scores no longer compare.")
+
+    def to_settings(self) -> SplitSettings:
+        """The library's settings."""
+        return SplitSettings(dev_share=self.dev_share, test_share=self.test_share, seed=self.seed)
+
+
+class QuestionsConfig(dg.Config):
+    """What the LLM is asked, and for how much."""
+
+    model: str = Field(default="claude-haiku-5-5", description="Model of the Messages API; needs a known price.")
+    questions_per_style: int = Field(default=1, ge=1, le=8, description="More than 2 mostly yields rewordings.")
+    domain_description: str = Field(default="", description="One line on the domain and its readers.")
+    example_queries: list[str] = Field(default=[], description="Up to 8 queries of real users, to imitate their tone.")
+    mode: Literal["auto", "direct", "batch"] = Field(
+        default="auto", description="`batch` costs half and may take hours; `auto` takes it for many chunks."
+    )
+    max_cost_usd: float = Field(default=5.0, ge=0, le=10_000, description="Ceiling of this run; all so far is kept.")
+
+    def to_settings(self) -> QuestionSettings:
+        """The library's settings."""
+        return QuestionSettings(
+            model=self.model,
+            questions_per_style=self.questions_per_style,
+            domain_description=self.domain_description,
+            example_queries=tuple(self.example_queries),
+            mode=self.mode,
+            max_cost_usd=self.max_cost_usd,
+        )
+
+
+class StructuralPairsConfig(dg.Config):
+    """Pairs that need no LLM."""
+
+    use_title_body: bool = Field(default=True, description="Heading with its text: the floor when nobody answers.")
+    use_adjacent_sentences: bool = Field(default=True, description="Sentence with its neighbour: weak but plentiful.")
+
+    def to_settings(self) -> StructuralSettings:
+        """The library's settings."""
+        return StructuralSettings(
+            use_title_body=self.use_title_body, use_adjacent_sentences=self.use_adjacent_sentences
+        )
+
+
+class TrainingPairsConfig(dg.Config):
+    """What is let into training."""
+
+    structural_ratio: float = Field(
+        default=0.5, ge=0, le=10, description="Structural pairs per question pair; more drown good questions."
+    )
+
+    def to_settings(self) -> TrainingPairsSettings:
+        """The library's settings."""
+        return TrainingPairsSettings(structural_ratio=self.structural_ratio)
+
+
+class TrainingConfig(dg.Config):
+    """How a stage is trained; an empty field means: by the rule for the model's size and the number of pairs."""
+
+    learning_rate: float | None = Field(default=None, gt=0, lt=1e-2, description="Too low under-trains small models.")
+    epochs: float | None = Field(default=None, gt=0, le=20, description="Too many fit the questions, not the domain.")
+    batch_size: int = Field(default=64, ge=2, le=8192, description="In-batch negatives plus one.")
+    max_length: int = Field(default=160, ge=16, le=8192, description="Tokens of a text seen in training.")
+    seed: int = Field(default=42, description="Same seed and inputs, same model.")
+    evaluations_per_epoch: int = Field(default=2, ge=1, le=50, description="Dev measurements; each encodes the pool.")
+    max_steps: int = Field(default=-1, ge=-1, description="Ceiling on steps; -1 for none, 1 for a smoke test.")
+    mini_batch_size: int | None = Field(default=None, ge=1, description="Set it when memory is short: cached loss.")
+
+    def to_settings(self) -> TrainingSettings:
+        """The library's settings."""
+        return TrainingSettings(**self.model_dump())
+
+
+class StageTwoConfig(TrainingConfig):
+    """Stage two starts from stage one, so it is short and gentle."""
+
+    enabled: bool = Field(default=True, description="Off: the candidate is chosen among the base and stage one.")
+    learning_rate: float | None = Field(default=5e-5, gt=0, lt=1e-2, description="Half of stage one's for 22M models.")
+    epochs: float | None = Field(default=1.0, gt=0, le=20, description="More than one rarely pays.")
+    blend_weights: list[float] = Field(default=[0.5, 0.75], description="Shares of tuned weights in blends with base.")
+
+    def to_settings(self) -> TrainingSettings:
+        """The library's settings."""
+        return TrainingSettings(**self.model_dump(exclude={"enabled", "blend_weights"}))
+
+    def to_candidate_settings(self) -> CandidateSettings:
+        """How the candidate is chosen."""
+        return CandidateSettings(blend_weights=tuple(self.blend_weights))
+
+
+class MiningConfig(dg.Config):
+    """Which chunks become hard negatives."""
+
+    negatives_per_pair: int = Field(default=1, ge=1, le=20, description="More cost time in proportion.")
+    first_rank: int = Field(default=1, ge=1, description="Ranks before it are skipped as probably relevant.")
+    last_rank: int = Field(default=50, ge=1, le=1000, description="Ranks after it are too easy.")
+    relative_margin: float = Field(
+        default=0.05,
+        ge=0,
+        lt=1,
+        description="How far under the positive's score a negative must stay, as a share of it.",
+    )
+
+    def to_settings(self) -> MiningSettings:
+        """The library's settings."""
+        return MiningSettings(**self.model_dump())
+
+
+class ComparisonConfig(dg.Config):
+    """What the verdict is about."""
+
+    primary_metric: Literal["recall_at_1", "recall_at_3", "recall_at_5", "recall_at_10", "ndcg_at_10", "mrr_at_10"] = (
+        Field(default="recall_at_5", description="Choose it before you see a result.")
+    )
+
+    def to_settings(self) -> ComparisonSettings:
+        """The library's settings."""
+        return dataclasses.replace(ComparisonSettings(), primary_metric=self.primary_metric)
+
+
+class PromotionConfig(dg.Config):
+    """Who decides."""
+
+    override_reason: str | None = Field(
+        default=None, description="Go live without a passing verdict, for this reason; it is recorded for ever."
+    )
+    keep_previous: int = Field(default=2, ge=0, le=100, description="Earlier collections kept for rollback.")

@@ -1,0 +1,30 @@
+"""Jobs: what people start from the UI, the CLI, schedules and sensors."""
+
+import dagster as dg
+
+EXCLUSIVE = {"domain_embed/exclusive": "retrain"}
+"""Runs with this tag wait for each other (`dagster.yaml`)."""
+
+retrain_and_promote_job = dg.define_asset_job(
+    name="retrain_and_promote_job",
+    selection=dg.AssetSelection.all(),
+    description="Documents to a served index: chunks, questions, pairs, training, verdict, and the swap if it passes.",
+    tags=EXCLUSIVE,
+)
+
+evaluate_job = dg.define_asset_job(
+    name="evaluate_job",
+    selection=dg.AssetSelection.assets(
+        "baseline_evaluation", "serving_evaluation", "finetuned_evaluation", "model_comparison"
+    ),
+    description="Measures base, live and candidate again on the evaluation set as it is, and renews the verdict.",
+)
+
+promote_job = dg.define_asset_job(
+    name="promote_job",
+    selection=dg.AssetSelection.assets("serving_collection", "serving_alias").without_checks(),
+    description="Indexes and serves the candidate of the last comparison; an override needs a reason.",
+    tags=EXCLUSIVE,
+)
+
+ALL_JOBS = [retrain_and_promote_job, evaluate_job, promote_job]

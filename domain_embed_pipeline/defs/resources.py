@@ -1,0 +1,36 @@
+"""The deployment as a resource: settings from the environment, with fields that a run may override."""
+
+import dagster as dg
+from pydantic import Field
+
+from domain_embed_pipeline.settings import DeploymentSettings
+from domain_embed_pipeline.workspace import Workspace
+
+
+class Deployment(dg.ConfigurableResource):
+    """Where things live and whom to call: `DeploymentSettings` from the environment, with fields overridden here."""
+
+    corpus_path: str | None = Field(default=None, description="Overrides DOMAIN_EMBED_CORPUS_PATH.")
+    queries_path: str | None = Field(default=None, description="Overrides DOMAIN_EMBED_QUERIES_PATH.")
+    user_pairs_path: str | None = Field(default=None, description="Overrides DOMAIN_EMBED_USER_PAIRS_PATH.")
+    artifacts_path: str | None = Field(default=None, description="Overrides DOMAIN_EMBED_ARTIFACTS_PATH.")
+    base_model: str | None = Field(default=None, description="Overrides DOMAIN_EMBED_BASE_MODEL.")
+    serving_alias: str | None = Field(default=None, description="Overrides DOMAIN_EMBED_SERVING_ALIAS.")
+    qdrant_url: str | None = Field(default=None, description="Overrides DOMAIN_EMBED_QDRANT_URL.")
+    anthropic_base_url: str | None = Field(default=None, description="Overrides DOMAIN_EMBED_ANTHROPIC_BASE_URL.")
+
+    @property
+    def settings(self) -> DeploymentSettings:
+        """The environment's settings with this resource's overrides."""
+        overrides = {name: getattr(self, name) for name in type(self).model_fields if getattr(self, name) is not None}
+        return DeploymentSettings(**overrides)
+
+    @property
+    def tables_folder(self) -> str:
+        """Where the IO manager keeps records."""
+        return f"{self.settings.artifacts_path.rstrip('/')}/tables"
+
+    @property
+    def workspace(self) -> Workspace:
+        """Stores under the artifacts folder."""
+        return Workspace(self.settings)

@@ -1,0 +1,152 @@
+"""`domain-embed doctor`: whether this machine and these settings can run the pipeline, and how to mend what cannot."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from domain_embed_pipeline.errors import DomainEmbedError
+from domain_embed_pipeline.workspace import Workspace
+
+FREE_GB_NEEDED = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    subject: str
+    level: Literal["ok", "note", "problem"]
+    message: str
+    fix: str = ""
+
+
+def examine(workspace: Workspace) -> list[Finding]:
+    """Look at everything a run needs; nothing is changed and nothing is paid for."""
+    examinations: tuple[tuple[str, Callable[[Workspace], Finding]], ...] = (
+        ("python", _python),
+        ("corpus", _corpus),
+        ("queries", _queries),
+        ("base model", _base_model),
+        ("LLM", _llm),
+        ("ledger", _ledger),
+        ("GPU", _gpu),
+        ("Qdrant", _qdrant),
+        ("disk", _disk),
+        ("dagster", _dagster),
+    )
+    return [_examined(subject, look, workspace) for subject, look in examinations]
+
+
+def _examined(subject: str, look: Callable[[Workspace], Finding], workspace: Workspace) -> Finding:
+    try:
+        return look(workspace)
+    except DomainEmbedError as error:
+        return Finding(subject, "problem", error.message, error.fix)
+    except OSError as error:
+        return Finding(subject, "problem", f"{type(error).__name__}: {error}", "Check the path and its permissions.")
+
+
+def _python(workspace: Workspace) -> Finding:
+    return Finding("python", "ok", sys.version.split()[0])
+
+
+def _corpus(workspace: Workspace) -> Finding:
+    corpus = workspace.load_corpus()
+    message = f"{len(corpus.documents)} documents, {len(corpus.chunks)} chunks in {workspace.settings.corpus_path}"
+    if corpus.quarantine:
+        first = corpus.quarantine[0]
+        message += f"; {len(corpus.quarantine)} files in quarantine, such as {first.document_id} ({first.reason})"
+    return Finding("corpus", "note" if corpus.quarantine else "ok", message)
+
+
+def _queries(workspace: Workspace) -> Finding:
+    path = workspace.settings.queries_path
+    if path is None:
+        return Finding(
+            "queries",
+            "note",
+            "no queries of your own: test queries will be generated from held-out documents",
+            "For a verdict about real use, set DOMAIN_EMBED_QUERIES_PATH to a BEIR folder of 100 or more queries.",
+        )
+    from domain_embed_pipeline.pairs.evaluation_sets import load_user_evaluation_set
+
+    queries = load_user_evaluation_set(path, workspace.load_corpus())
+    counts = f"{len(queries.queries_of('dev'))} dev, {len(queries.queries_of('test'))} test"
+    return Finding("queries", "ok", f"{counts} queries in {path}, {len(queries.lost_queries)} lost")
+
+
+def _base_model(workspace: Workspace) -> Finding:
+    from domain_embed_pipeline.encoding.base_models import resolve_base_model
+
+    base = resolve_base_model(workspace.settings.base_model)
+    return Finding("base model", "ok", f"{base.name} in {base.folder}")
+
+
+def _llm(workspace: Workspace) -> Finding:
+    settings = workspace.settings
+    if not settings.can_ask_llm:
+        return Finding(
+            "LLM",
+            "note",
+            "no key: recorded questions and structural pairs carry the run",
+            "Set ANTHROPIC_API_KEY (or ANTHROPIC_BASE_URL of a server of your own).",
+        )
+    return Finding("LLM", "ok", f"{'key is set' if settings.anthropic_api_key else 'no key'}, "
+                   f"server {settings.anthropic_base_url or 'of Anthropic'}")  # fmt: skip
+
+
+def _ledger(workspace: Workspace) -> Finding:
+    with workspace.open_ledger():
+        pass
+    scheme = workspace.settings.resolved_ledger_url.split(":", 1)[0]
+    return Finding("ledger", "ok", f"{scheme}, opens")
+
+
+def _gpu(workspace: Workspace) -> Finding:
+    from domain_embed_pipeline.encoding.hardware import choose_device, choose_dtype
+
+    device = choose_device()
+    dtype = choose_dtype(device)
+    if device == "cpu":
+        return Finding("GPU", "note", f"none; {os.cpu_count()} CPU cores in {dtype}")
+    import torch
+
+    return Finding("GPU", "ok", f"{torch.cuda.get_device_name()} in {dtype}")
+
+
+def _qdrant(workspace: Workspace) -> Finding:
+    url = workspace.settings.qdrant_url
+    if url is None and not (workspace.root / "qdrant").exists():
+        return Finding("Qdrant", "ok", f"embedded store, to be made in {workspace.settings.qdrant_path}")
+    with workspace.open_store() as client:
+        count = len(client.get_collections().collections)
+    return Finding("Qdrant", "ok", f"{url or workspace.settings.qdrant_path}, {count} collections")
+
+
+def _disk(workspace: Workspace) -> Finding:
+    folder = workspace.root
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free / 1e9
+    if free < FREE_GB_NEEDED:
+        return Finding(
+            "disk",
+            "problem",
+            f"{free:.1f} GB free at {folder}; a training with checkpoints takes up to {FREE_GB_NEEDED:g} GB",
+            "Free space, or set DOMAIN_EMBED_ARTIFACTS_PATH to a larger disk.",
+        )
+    return Finding("disk", "ok", f"{free:.0f} GB free at {folder.resolve()}")
+
+
+def _dagster(workspace: Workspace) -> Finding:
+    home = os.environ.get("DAGSTER_HOME")
+    if home is None:
+        return Finding("dagster", "ok", "DAGSTER_HOME is not set; .dagster_home in this folder is used")
+    if not os.path.isabs(home):  # noqa: PTH117 - what Dagster itself asks
+        return Finding("dagster", "problem", f"DAGSTER_HOME={home} is relative", "Set it to an absolute path.")
+    return Finding("dagster", "ok", f"DAGSTER_HOME={home}")

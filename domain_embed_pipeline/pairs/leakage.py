@@ -1,0 +1,201 @@
+"""Overlap between training pairs and evaluation queries: three detectors for texts, one for held-out chunks.
+
+What belongs here: finding it and certifying what is left. What does not: removing it (`training_pairs`). Only training
+is ever cleaned; the evaluation set stays as it is.
+
+A training pair gives a query away by its anchor, and for adjacent sentences by either sentence. A passage that merely
+contains the words of a query is the corpus, which every model sees.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
+
+from domain_embed_pipeline.encoding.spec import Encoder
+from domain_embed_pipeline.ids import digest_of_json, version_of
+from domain_embed_pipeline.pairs.query_overlap import OverlapIndex
+from domain_embed_pipeline.pairs.records import Detector, DetectorCount, Leak, LeakageCertificate
+from domain_embed_pipeline.pairs.shingles import comparison_key
+from domain_embed_pipeline.records import EvaluationQuery, EvaluationSet, TrainingPair
+
+if TYPE_CHECKING:
+    import numpy as np
+
+logger = logging.getLogger(__name__)
+
+DETECTORS: tuple[Detector, ...] = ("exact", "shingle", "embedding", "held_out_chunk")
+_ANCHORS_AT_ONCE = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class LeakageSettings:
+    """Where overlap becomes a leak."""
+
+    changed_words_per_ten: float = 1.0
+    """Words in ten of a query that a reworded copy may have changed (never less than one word), and that the copy may
+    have of its own; the order does not count. More takes questions of one pattern for one question."""
+    pattern_texts: int = 5
+    """Different texts, the two included, that may hold all the shared words; more make them a pattern of asking ("What
+    are the symptoms of ...?"). Lower misses a query that leaked in many variants."""
+    distinctiveness: float = 1.25
+    """How rare the shared words must be together, as a multiple of ln(texts); lower takes "What causes A?" and "What
+    causes B?" for one question, higher misses short queries with one changed word."""
+    quoted_share: float = 0.8
+    """Share of a query's word pairs (in order) that make it a quotation within an anchor of any length."""
+    quoted_minimum_words: int = 5
+    """Queries with fewer words are no quotation: three terms in a row stand in many sentences."""
+    embedding_similarity: float = 0.9
+    """Cosine from which an anchor is a paraphrase. For all-MiniLM-L6-v2; models whose cosines all lie above 0.7 (e5)
+    need about 0.95."""
+    samples_per_detector: int = 20
+    """Examples kept for a person to look at."""
+
+
+def find_leaks(
+    pairs: Sequence[TrainingPair],
+    evaluation_set: EvaluationSet,
+    *,
+    settings: LeakageSettings | None = None,
+    encoder: Encoder | None = None,
+    held_out_chunks: frozenset[str] = frozenset(),
+) -> tuple[Leak, ...]:
+    """Every (pair, query) that a detector takes for the same, sorted; paraphrases only where there is an encoder.
+
+    Args:
+        pairs: What training would use.
+        evaluation_set: Dev and test queries.
+        settings: Thresholds.
+        encoder: Encodes anchors and queries for the embedding detector.
+        held_out_chunks: Chunks of held-out documents and their near duplicates; empty when nothing is held out.
+    """
+    settings = settings or LeakageSettings()
+    queries = evaluation_set.queries
+    leaks = [
+        Leak(pair.pair_id, "", "held_out_chunk", 1.0, pair.anchor, "")
+        for pair in pairs
+        if pair.chunk_id in held_out_chunks
+    ]
+    if queries and pairs:
+        leaks += _exact(pairs, queries)
+        leaks += _shingle(pairs, queries, settings)
+        if encoder is not None:
+            leaks += _embedding(pairs, queries, settings, encoder)
+    return tuple(sorted(set(leaks), key=lambda leak: (leak.pair_id, leak.detector, leak.query_id)))
+
+
+def certify(
+    pairs: Sequence[TrainingPair],
+    evaluation_set: EvaluationSet,
+    leaks: Sequence[Leak],
+    *,
+    settings: LeakageSettings | None = None,
+    encoder: Encoder | None = None,
+) -> LeakageCertificate:
+    """What was found among the candidates, what of it was removed, and what remains in `pairs`.
+
+    Args:
+        pairs: What training uses in the end: a part of what `find_leaks` looked at.
+        evaluation_set: The one that `find_leaks` was given.
+        leaks: From `find_leaks`.
+        settings: The ones that `find_leaks` was given.
+        encoder: The one that `find_leaks` was given.
+    """
+    settings = settings or LeakageSettings()
+    kept_ids = {pair.pair_id for pair in pairs}
+    counts = []
+    for detector in DETECTORS:
+        found = {leak.pair_id for leak in leaks if leak.detector == detector}
+        remaining = len(found & kept_ids)
+        ran = detector != "embedding" or encoder is not None
+        counts.append(DetectorCount(detector, ran, len(found), len(found) - remaining, remaining))
+    certificate = LeakageCertificate(
+        pairs_version=version_of("pairs", kept_ids),
+        evaluation_set_version=evaluation_set.evaluation_set_version,
+        pair_count=len(kept_ids),
+        query_count=len(evaluation_set.queries),
+        detectors=tuple(counts),
+        samples=tuple(_samples(leaks, settings)),
+        encoder_fingerprint=encoder.spec.fingerprint if encoder else "",
+        settings_digest=digest_of_json(asdict(settings))[:12],
+        passed=all(count.remaining == 0 for count in counts),
+        digest="",
+    )
+    return replace(certificate, digest=certificate_digest(certificate))
+
+
+def certificate_digest(certificate: LeakageCertificate) -> str:
+    """Digest of all fields but `digest`: tells a certificate that was edited."""
+    fields = asdict(certificate)
+    fields.pop("digest")
+    return digest_of_json(fields)
+
+
+def _exposed_texts(pair: TrainingPair) -> tuple[str, ...]:
+    return (pair.anchor, pair.positive) if pair.source == "adjacent_sentence" else (pair.anchor,)
+
+
+def _pairs_by_text(pairs: Sequence[TrainingPair]) -> dict[str, list[TrainingPair]]:
+    by_text: dict[str, list[TrainingPair]] = defaultdict(list)
+    for pair in pairs:
+        for text in dict.fromkeys(_exposed_texts(pair)):
+            by_text[text].append(pair)
+    return by_text
+
+
+def _exact(pairs: Sequence[TrainingPair], queries: Sequence[EvaluationQuery]) -> Iterator[Leak]:
+    """Same text but for case, punctuation and spacing."""
+    by_key: Mapping[str, list[EvaluationQuery]] = defaultdict(list)
+    for query in queries:
+        by_key[comparison_key(query.text)].append(query)
+    for text, group in _pairs_by_text(pairs).items():
+        for query in by_key.get(comparison_key(text), ()):
+            yield from (Leak(pair.pair_id, query.query_id, "exact", 1.0, text, query.text) for pair in group)
+
+
+def _shingle(
+    pairs: Sequence[TrainingPair], queries: Sequence[EvaluationQuery], settings: LeakageSettings
+) -> Iterator[Leak]:
+    by_text = _pairs_by_text(pairs)
+    index = OverlapIndex(queries, list(by_text), settings)
+    for text, group in by_text.items():
+        for query, share in index.matches(text):
+            yield from (
+                Leak(pair.pair_id, query.query_id, "shingle", round(share, 4), text, query.text) for pair in group
+            )
+
+
+def _embedding(
+    pairs: Sequence[TrainingPair], queries: Sequence[EvaluationQuery], settings: LeakageSettings, encoder: Encoder
+) -> Iterator[Leak]:
+    """Cosine over all (text, query); both are encoded as queries, since the question is whether they ask the same."""
+    import numpy as np
+
+    by_text = _pairs_by_text(pairs)
+    texts = list(by_text)
+    query_vectors = _unit(encoder.encode_queries([query.text for query in queries]))
+    for start in range(0, len(texts), _ANCHORS_AT_ONCE):
+        block = texts[start : start + _ANCHORS_AT_ONCE]
+        scores = _unit(encoder.encode_queries(block)) @ query_vectors.T
+        for row, column in np.argwhere(scores >= settings.embedding_similarity).tolist():
+            query, similarity = queries[column], round(float(scores[row, column]), 4)
+            for pair in by_text[block[row]]:
+                yield Leak(pair.pair_id, query.query_id, "embedding", similarity, block[row], query.text)
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    import numpy as np
+
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+
+
+def _samples(leaks: Sequence[Leak], settings: LeakageSettings) -> Iterator[Leak]:
+    """Examples a detector, the least similar first: those are the ones to argue about."""
+    taken: Counter[str] = Counter()
+    for leak in sorted(leaks, key=lambda leak: (leak.similarity, leak.pair_id, leak.query_id)):
+        if taken[leak.detector] < settings.samples_per_detector:
+            taken[leak.detector] += 1
+            yield leak

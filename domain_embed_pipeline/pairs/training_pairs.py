@@ -1,0 +1,209 @@
+"""From candidates of four sources to the pairs that training uses, with every rejection and the certificate.
+
+What belongs here: the order of the steps, the caps between sources. What does not: the steps themselves (`structural`,
+`user_pairs`, `filters`, `leakage`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from domain_embed_pipeline.encoding.spec import Encoder
+from domain_embed_pipeline.ids import pair_id_of
+from domain_embed_pipeline.pairs.filters.base import SOURCE_ORDER, Verdict, drop_where
+from domain_embed_pipeline.pairs.filters.chain import all_filters, apply_filters
+from domain_embed_pipeline.pairs.filters.round_trip import PairJudge
+from domain_embed_pipeline.pairs.filters.settings import FilterSettings
+from domain_embed_pipeline.pairs.leakage import LeakageSettings, certify, find_leaks
+from domain_embed_pipeline.pairs.records import (
+    DropCount,
+    FilterResult,
+    Leak,
+    SourceCount,
+    StructuralPairs,
+    TrainingPairs,
+    UserPairs,
+)
+from domain_embed_pipeline.pairs.splits import ChunkSide, chunk_sides, cluster_of_chunks
+from domain_embed_pipeline.pairs.structural import seeded_sample
+from domain_embed_pipeline.records import (
+    Chunk,
+    Corpus,
+    DocumentSplits,
+    EvaluationSet,
+    PairSource,
+    Question,
+    RejectedPair,
+    TrainingPair,
+)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingPairSettings:
+    """What goes into training, and how much of each source."""
+
+    structural_share: float = 0.5
+    """Structural pairs for each question or user pair, when there are any; more and they drown what users ask."""
+    title_body_weight: float = 2.0
+    """Weight of title-body pairs in the structural quota, against `adjacent_sentence_weight`."""
+    adjacent_sentence_weight: float = 1.0
+    """Weight of sentence pairs in the structural quota; 0 leaves them out beside questions."""
+    max_questions_per_chunk: int = 12
+    """Questions of one chunk; more repeat themselves and weigh that chunk too heavily."""
+    max_pairs: int = 200_000
+    """Ceiling of all pairs; above 50,000 little is gained without hard negatives."""
+    seed: int = 13
+    """Chooses which pairs the caps leave."""
+    filters: FilterSettings = field(default_factory=FilterSettings)
+    leakage: LeakageSettings = field(default_factory=LeakageSettings)
+
+
+def build_training_pairs(
+    corpus: Corpus,
+    splits: DocumentSplits,
+    *,
+    questions: Sequence[Question] = (),
+    structural: StructuralPairs | None = None,
+    user_pairs: UserPairs | None = None,
+    evaluation_set: EvaluationSet,
+    settings: TrainingPairSettings | None = None,
+    encoder: Encoder | None = None,
+    judge: PairJudge | None = None,
+) -> TrainingPairs:
+    """Held-out documents out, junk out, caps, leaks out; then the certificate over what is left.
+
+    Args:
+        corpus: Chunks that pairs refer to. Pairs of chunks that are gone are rejected (`unknown_chunk`).
+        splits: Sides and near-duplicate clusters.
+        questions: Of any chunk; those of held-out documents belong to the evaluation set and are rejected (`held_out`).
+        structural: From `structural_pairs`.
+        user_pairs: From `load_user_pairs`.
+        evaluation_set: What training must not know.
+        settings: Caps and thresholds.
+        encoder: The base model, for the embedding detector and the round trip; without it neither runs.
+        judge: Second opinion on questions that the round trip would drop.
+    """
+    settings = settings or TrainingPairSettings()
+    chunks = {chunk.chunk_id: chunk for chunk in corpus.chunks}
+    candidates, lost_questions = _question_pairs(questions, chunks)
+    candidates += [*(structural.pairs if structural else ()), *(user_pairs.pairs if user_pairs else ())]
+    sides = chunk_sides(corpus, splits)
+    filters = all_filters(
+        settings.filters, corpus, chunk_clusters=cluster_of_chunks(splits), encoder=encoder, judge=judge
+    )
+    on_side = drop_where(candidates, lambda pair: _side_verdict(sides.get(pair.chunk_id)))
+    filtered = apply_filters(on_side.kept, filters)
+    capped = _capped(filtered.kept, settings)
+    held_out = held_out_chunks(corpus, splits, evaluation_set)
+    leaks = find_leaks(
+        capped.kept, evaluation_set, settings=settings.leakage, encoder=encoder, held_out_chunks=held_out
+    )
+    clean = _without_leaks(capped.kept, leaks)
+    certificate = certify(clean.kept, evaluation_set, leaks, settings=settings.leakage, encoder=encoder)
+    rejected = [*lost_questions, *on_side.dropped, *filtered.dropped, *capped.dropped, *clean.dropped]
+    logger.info("%d training pairs, %d rejected, %d leaks removed.", len(clean.kept), len(rejected), len(clean.dropped))
+    return TrainingPairs(
+        pairs_version=certificate.pairs_version,
+        corpus_version=corpus.corpus_version,
+        splits_version=splits.splits_version,
+        evaluation_set_version=evaluation_set.evaluation_set_version,
+        pairs=tuple(sorted(clean.kept, key=lambda pair: pair.pair_id)),
+        rejected=tuple(sorted(rejected, key=lambda row: (row.reason, row.chunk_id, row.anchor, row.source))),
+        mix=_mix(clean.kept, rejected),
+        drops=tuple(DropCount(*item) for item in Counter(row.reason for row in rejected).most_common()),
+        certificate=certificate,
+    )
+
+
+def held_out_chunks(corpus: Corpus, splits: DocumentSplits, evaluation_set: EvaluationSet) -> frozenset[str]:
+    """Chunks that must not be trained on: of held-out documents, near duplicates of those, and of generated answers.
+
+    The last matter when a frozen set outlives the split that it was made from.
+    """
+    held_out = {chunk_id for chunk_id, side in chunk_sides(corpus, splits).items() if side != "train"}
+    if evaluation_set.origin == "generated":
+        cluster_of = cluster_of_chunks(splits)
+        answers = {cluster_of[row.chunk_id] for row in evaluation_set.qrels if row.chunk_id in cluster_of}
+        held_out |= {chunk_id for chunk_id, cluster_id in cluster_of.items() if cluster_id in answers}
+    return frozenset(held_out)
+
+
+def _question_pairs(
+    questions: Sequence[Question], chunks: Mapping[str, Chunk]
+) -> tuple[list[TrainingPair], list[RejectedPair]]:
+    pairs, rejected = [], []
+    for question in questions:
+        chunk = chunks.get(question.chunk_id)
+        if chunk is None:
+            rejected.append(RejectedPair(question.text, question.chunk_id, "question", "unknown_chunk", ""))
+            continue
+        positive = chunk.embedding_text
+        pair_id = pair_id_of(question.text, positive)
+        pairs.append(TrainingPair(pair_id, question.text, positive, chunk.chunk_id, "question", question.style))
+    return pairs, rejected
+
+
+def _side_verdict(side: ChunkSide | None) -> Verdict | None:
+    """Chunks with near duplicates on several sides stay in for now: the leakage detector is to find and count them."""
+    if side is None:
+        return "unknown_chunk", ""
+    return ("held_out", f"document on the {side} side") if side in ("dev", "test") else None
+
+
+def _without_leaks(pairs: Sequence[TrainingPair], leaks: Sequence[Leak]) -> FilterResult:
+    first = {leak.pair_id: leak for leak in reversed(leaks)}
+
+    def verdict(pair: TrainingPair) -> Verdict | None:
+        leak = first.get(pair.pair_id)
+        return (f"leak_{leak.detector}", f"{leak.similarity:.2f}: {leak.query}") if leak else None
+
+    return drop_where(pairs, verdict)
+
+
+def _capped(pairs: Sequence[TrainingPair], settings: TrainingPairSettings) -> FilterResult:
+    """Questions within their chunk's cap, structural pairs within their quota, everything within the total."""
+    by_source: dict[PairSource, list[TrainingPair]] = {source: [] for source in SOURCE_ORDER}
+    for pair in pairs:
+        by_source[pair.source].append(pair)
+    by_chunk: dict[str, list[TrainingPair]] = defaultdict(list)
+    for pair in by_source["question"]:
+        by_chunk[pair.chunk_id].append(pair)
+    by_source["question"] = [
+        pair
+        for group in by_chunk.values()
+        for pair in seeded_sample(group, settings.max_questions_per_chunk, settings.seed)
+    ]
+    asked = len(by_source["user"]) + len(by_source["question"])
+    if asked:
+        for source, quota in _structural_quotas(asked, settings).items():
+            by_source[source] = seeded_sample(by_source[source], quota, settings.seed)
+    kept: set[TrainingPair] = set()
+    for source in SOURCE_ORDER:
+        kept.update(seeded_sample(by_source[source], settings.max_pairs - len(kept), settings.seed))
+    return drop_where(pairs, lambda pair: None if pair in kept else ("cap", f"beyond the cap of {pair.source} pairs"))
+
+
+def _structural_quotas(asked: int, settings: TrainingPairSettings) -> dict[PairSource, int]:
+    weights: dict[PairSource, float] = {
+        "title_body": settings.title_body_weight,
+        "adjacent_sentence": settings.adjacent_sentence_weight,
+    }
+    total = sum(weights.values())
+    quota = settings.structural_share * asked
+    return {source: int(quota * weight / total) if total else 0 for source, weight in weights.items()}
+
+
+def _mix(kept: Sequence[TrainingPair], rejected: Sequence[RejectedPair]) -> tuple[SourceCount, ...]:
+    stayed = Counter(pair.source for pair in kept)
+    gone = Counter(row.source for row in rejected)
+    total = max(stayed.total(), 1)
+    return tuple(
+        SourceCount(source, stayed[source] + gone[source], gone[source], stayed[source], stayed[source] / total)
+        for source in SOURCE_ORDER
+        if stayed[source] + gone[source]
+    )

@@ -1,0 +1,62 @@
+"""What happened to the alias: promotions, overrides and rollbacks, appended and never changed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class LineageEvent:
+    """One move of the alias."""
+
+    kind: Literal["promotion", "override", "rollback"]
+    alias: str
+    model_version: str
+    collection: str
+    previous_collection: str | None
+    reason: str
+    at: str
+
+
+class LineageLog:
+    """Events in a file of JSON lines; each is written in one call, so that a kill loses whole lines only."""
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = Path(path)
+
+    def record(
+        self,
+        kind: Literal["promotion", "override", "rollback"],
+        *,
+        alias: str,
+        model_version: str,
+        collection: str,
+        previous_collection: str | None,
+        reason: str,
+    ) -> LineageEvent:
+        """Append an event."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        event = LineageEvent(kind, alias, model_version, collection, previous_collection, reason, now)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        line = json.dumps(dataclasses.asdict(event), ensure_ascii=False) + "\n"
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            os.write(descriptor, line.encode())
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        return event
+
+    def events(self, alias: str | None = None) -> list[LineageEvent]:
+        """Events of an alias (or of all), oldest first."""
+        if not self._path.is_file():
+            return []
+        lines = self._path.read_text(encoding="utf-8").splitlines()
+        events = [LineageEvent(**json.loads(line)) for line in lines if line.strip()]
+        return [event for event in events if alias is None or event.alias == alias]

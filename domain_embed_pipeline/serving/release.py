@@ -1,0 +1,105 @@
+"""Releasing a judged candidate: build its collection, verify it, move the alias, write it down, prune.
+
+What belongs here: the order of these steps. What does not: each step, which has a module of its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from domain_embed_pipeline.encoding.sparse import fit_sparse_spec
+from domain_embed_pipeline.encoding.spec import Encoder
+from domain_embed_pipeline.evaluation.records import Evaluation
+from domain_embed_pipeline.records import Corpus
+from domain_embed_pipeline.registry.lineage import LineageLog
+from domain_embed_pipeline.serving.alias import current_target, prune, swap_alias
+from domain_embed_pipeline.serving.collection import build_collection
+from domain_embed_pipeline.serving.records import (
+    AliasSwap,
+    BuildSettings,
+    CollectionPlan,
+    PromotionDecision,
+    ServingCollection,
+)
+from domain_embed_pipeline.serving.verification import VerificationInputs, verify_collection
+
+if TYPE_CHECKING:
+    from qdrant_client import QdrantClient
+
+
+def build_verified_collection(
+    client: QdrantClient,
+    alias: str,
+    *,
+    corpus: Corpus,
+    evaluation: Evaluation,
+    encoder: Encoder,
+    settings: BuildSettings | None = None,
+) -> ServingCollection:
+    """Build the collection of a candidate in the mode it was judged in, and verify it against its evaluation.
+
+    Raises:
+        VerificationError: If the collection is not what was planned, or does not give the evaluation's Recall@k.
+    """
+    texts = [chunk.embedding_text for chunk in corpus.chunks]
+    plan = CollectionPlan(
+        alias=alias,
+        encoder=encoder.spec,
+        corpus_version=corpus.corpus_version,
+        mode=evaluation.mode,
+        sparse_spec=evaluation.sparse or fit_sparse_spec(texts),
+        settings=settings or BuildSettings(),
+    )
+    vectors = encoder.encode_passages(texts)
+    built = build_collection(client, plan, chunks=corpus.chunks, vectors=vectors)
+    inputs = VerificationInputs(
+        plan=plan,
+        chunks=corpus.chunks,
+        vectors=vectors,
+        encoder=encoder,
+        golden=evaluation.served_query_results,
+        live_collection=current_target(client, alias),
+    )
+    return verify_collection(client, built, inputs=inputs)
+
+
+def release_collection(
+    client: QdrantClient,
+    collection: ServingCollection,
+    *,
+    decision: PromotionDecision,
+    expected_current: str | None,
+    lineage: LineageLog,
+    lock_folder: Path,
+    keep_previous: int,
+) -> AliasSwap:
+    """Move the alias to a verified collection, record it for ever, and prune what is older than needed.
+
+    Args:
+        client: Open store.
+        collection: Verified, and of the candidate that was judged.
+        decision: Why it may go live.
+        expected_current: What the alias pointed at when the candidate was compared with it.
+        lineage: Where the move is recorded.
+        lock_folder: Where the alias lock lies.
+        keep_previous: Earlier collections to keep for rollback.
+
+    Raises:
+        AliasConflictError: If somebody moved the alias since.
+    """
+    swap = swap_alias(
+        client, collection.alias, collection.collection, expected_current=expected_current, lock_folder=lock_folder
+    )
+    if swap.swapped:
+        lineage.record(
+            "override" if decision.overridden else "promotion",
+            alias=swap.alias,
+            model_version=swap.model_version,
+            collection=swap.collection,
+            previous_collection=swap.previous_collection,
+            reason=decision.override_reason or decision.reason,
+        )
+        prune(client, collection.alias, keep_previous, lock_folder=lock_folder)
+    return dataclasses.replace(swap, reason=f"{swap.reason}; {decision.reason}")

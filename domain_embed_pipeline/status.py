@@ -1,0 +1,117 @@
+"""What is live, in one record: for `domain-embed status` and for scripts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from domain_embed_pipeline.corpus.changes import compare_corpora
+from domain_embed_pipeline.errors import CorpusError
+from domain_embed_pipeline.evaluation.records import RECALL_KS, Evaluation
+from domain_embed_pipeline.records import Corpus
+from domain_embed_pipeline.serving.live import live_collection
+from domain_embed_pipeline.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusDrift:
+    """Documents on disk against those of the last materialization."""
+
+    added: int
+    changed: int
+    removed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What readers get now."""
+
+    alias: str
+    collection: str | None
+    model_version: str | None
+    parents: tuple[str, ...]
+    retrieval_mode: str | None
+    corpus_version: str | None
+    point_count: int
+    live_since: str | None
+    age_days: float | None
+    recall: dict[str, float]
+    """Recall@k of the live model, dense only, when the last evaluated candidate is the live one."""
+    served_recall: dict[str, float]
+    drift: CorpusDrift | None
+    """None when the corpus cannot be read or was never materialized."""
+
+    def lines(self) -> list[str]:
+        """For a person."""
+        if self.collection is None:
+            return [f"Nothing is live behind the alias {self.alias}.", "Start with: domain-embed run"]
+        figures = ", ".join(
+            f"{name.replace('recall_at_', 'Recall@')} {value:.3f}" for name, value in self.recall.items()
+        )
+        lines = [
+            f"alias       {self.alias} -> {self.collection}",
+            f"model       {self.model_version} < {' < '.join(self.parents)}",
+            f"mode        {self.retrieval_mode}, {self.point_count} chunks of {self.corpus_version}",
+            f"live since  {self.live_since} ({self.age_days:.1f} days)"
+            if self.age_days is not None
+            else "live since  ?",
+            f"test        {figures or 'not measured by the last run'}",
+        ]
+        if self.drift is not None:
+            drift = self.drift
+            lines.append(f"corpus      {drift.added} added, {drift.changed} changed, {drift.removed} removed since")
+        return lines
+
+
+def read_status(workspace: Workspace) -> Status:
+    """Look at the store, the registry, the last evaluation and the corpus on disk."""
+    alias = workspace.settings.serving_alias
+    live = None
+    if workspace.settings.qdrant_url is not None or (workspace.root / "qdrant").exists():
+        with workspace.open_store() as client:
+            live = live_collection(client, alias)
+    drift = _drift(workspace)
+    if live is None:
+        return Status(alias, None, None, (), None, None, 0, None, None, {}, {}, drift)
+    evaluation = workspace.stored(Evaluation, "finetuned_evaluation")
+    judged = evaluation if evaluation and evaluation.model_version == live.model_version else None
+    return Status(
+        alias=alias,
+        collection=live.collection,
+        model_version=live.model_version,
+        parents=tuple(workspace.registry.parents(live.model_version)),
+        retrieval_mode=live.mode.kind,
+        corpus_version=live.content_version or live.corpus_version,
+        point_count=live.point_count,
+        live_since=live.live_since,
+        age_days=_age_days(live.live_since),
+        recall=_recall(judged.query_results) if judged else {},
+        served_recall=_recall(judged.served_query_results) if judged else {},
+        drift=drift,
+    )
+
+
+def _recall(results: tuple) -> dict[str, float]:
+    names = [f"recall_at_{k}" for k in RECALL_KS]
+    return {name: round(sum(getattr(row, name) for row in results) / len(results), 4) for name in names}
+
+
+def _age_days(since: str | None) -> float | None:
+    if since is None:
+        return None
+    return (datetime.now(UTC) - datetime.fromisoformat(since)).total_seconds() / 86_400
+
+
+def _drift(workspace: Workspace) -> CorpusDrift | None:
+    stored = workspace.stored(Corpus, "corpus_chunks")
+    if stored is None:
+        return None
+    try:
+        changes = compare_corpora(stored, workspace.load_corpus())
+    except CorpusError:
+        return None
+    return CorpusDrift(
+        added=len(changes.added_documents),
+        changed=len(changes.changed_documents),
+        removed=len(changes.removed_documents),
+    )

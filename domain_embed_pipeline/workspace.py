@@ -1,0 +1,135 @@
+"""The stores of one deployment, opened from its settings. The Dagster resource and the CLI share it.
+
+What belongs here: which store lies where under the artifacts folder. What does not: what is done with them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from domain_embed_pipeline.questions.ledger import Ledger
+from domain_embed_pipeline.records import Corpus
+from domain_embed_pipeline.registry.base import register_base_model
+from domain_embed_pipeline.registry.lineage import LineageLog
+from domain_embed_pipeline.registry.versions import ModelRegistry, ModelVersion
+from domain_embed_pipeline.serving.retriever import Retriever
+from domain_embed_pipeline.serving.store import QdrantSettings, open_store
+from domain_embed_pipeline.settings import DeploymentSettings
+from domain_embed_pipeline.tables import load_record
+
+if TYPE_CHECKING:
+    from qdrant_client import QdrantClient
+
+    from domain_embed_pipeline.questions.client import MessagesClient
+
+R = TypeVar("R")
+
+
+class Workspace:
+    """Opens the stores of one deployment."""
+
+    def __init__(self, settings: DeploymentSettings) -> None:
+        self.settings = settings
+        self.root = Path(settings.artifacts_path)
+
+    @property
+    def registry(self) -> ModelRegistry:
+        """Model versions and their vector caches."""
+        return ModelRegistry(self.root / "models", vectors_folder=self.root / "vectors")
+
+    @property
+    def lineage(self) -> LineageLog:
+        """What happened to the alias, for ever."""
+        return LineageLog(self.root / "lineage.jsonl")
+
+    @property
+    def checkpoints(self) -> Path:
+        """Checkpoints of trainings that are not done."""
+        return self.root / "checkpoints"
+
+    @property
+    def reports(self) -> Path:
+        """Reports, one a comparison."""
+        return self.root / "reports"
+
+    @property
+    def locks(self) -> Path:
+        """Lock files of aliases."""
+        return self.root / "locks"
+
+    @property
+    def tables(self) -> Path:
+        """Records of the assets."""
+        return self.root / "tables"
+
+    @property
+    def base_model(self) -> ModelVersion:
+        """The base model as a version."""
+        return register_base_model(self.registry, self.settings.base_model)
+
+    @property
+    def qdrant(self) -> QdrantSettings:
+        """Embedded store or server."""
+        settings = self.settings
+        if settings.qdrant_url is None:
+            return QdrantSettings(path=settings.qdrant_path)
+        key = settings.qdrant_api_key
+        return QdrantSettings(
+            url=settings.qdrant_url,
+            api_key=key.get_secret_value() if key else None,
+            prefer_grpc=settings.qdrant_prefer_grpc,
+            timeout_s=settings.qdrant_timeout_s,
+        )
+
+    @contextlib.contextmanager
+    def open_store(self) -> Iterator[QdrantClient]:
+        """The vector store, closed in any case."""
+        with open_store(self.qdrant) as client:
+            yield client
+
+    @contextlib.contextmanager
+    def open_ledger(self) -> Iterator[Ledger]:
+        """The ledger of LLM answers."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        with contextlib.closing(Ledger(self.settings.resolved_ledger_url)) as ledger:
+            yield ledger
+
+    @contextlib.contextmanager
+    def messages_client(self) -> Iterator[MessagesClient | None]:
+        """Client of the Messages API, or None when there is nobody to ask."""
+        if not self.settings.can_ask_llm:
+            yield None
+            return
+        from domain_embed_pipeline.questions.client import MessagesClient
+
+        key = self.settings.anthropic_api_key
+        client = MessagesClient(
+            api_key=key.get_secret_value() if key else "none", base_url=self.settings.anthropic_base_url
+        )
+        with contextlib.closing(client):
+            yield client
+
+    def retriever(self) -> Retriever:
+        """Searches what is live, with the encoder that the live collection names."""
+        registry = self.registry
+        return Retriever(self.qdrant, self.settings.serving_alias, lambda spec: registry.encoder(spec.model_version))
+
+    def load_corpus(self) -> Corpus:
+        """The corpus as it is on disk now, cut with the default settings."""
+        from domain_embed_pipeline.corpus.settings import CorpusSettings
+        from domain_embed_pipeline.corpus.snapshot import load_corpus
+        from domain_embed_pipeline.corpus.tokens import load_token_counter
+        from domain_embed_pipeline.encoding.base_models import resolve_base_model
+
+        count_tokens = load_token_counter(resolve_base_model(self.settings.base_model).folder)
+        return load_corpus(self.settings.corpus_path, settings=CorpusSettings(), count_tokens=count_tokens)
+
+    def stored(self, record_type: type[R], asset: str) -> R | None:
+        """What an asset's last materialization stored; None when there was none."""
+        try:
+            return load_record(record_type, str(self.tables / asset))
+        except FileNotFoundError:
+            return None

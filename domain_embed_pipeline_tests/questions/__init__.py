@@ -1,0 +1,1 @@
+"""Tests of the question step, over real HTTP against `fake_messages_server`."""
