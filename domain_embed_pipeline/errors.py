@@ -23,7 +23,8 @@ DomainEmbedError
 │   └── DigestMismatchError       files differ from what was recorded
 ├── TrainingError             fine-tuning cannot start or go on
 │   ├── TooFewPairsError          fewer pairs than any training can use
-│   └── TrainingDivergedError     non-finite loss or a collapsed space
+│   ├── TrainingDivergedError     the loss or the vectors are not finite
+│   └── TrainingMemoryError       memory runs out even with one text at a time
 ├── EvaluationError           a measurement is impossible or would be misleading
 │   └── IncomparableError         two evaluations differ in more than the model
 ├── ServingError              the index cannot be built, verified or swapped
@@ -170,7 +171,11 @@ class TooFewPairsError(TrainingError):
 
 
 class TrainingDivergedError(TrainingError):
-    """Non-finite loss or a collapsed space."""
+    """The loss or the vectors of the model in training are not finite."""
+
+
+class TrainingMemoryError(TrainingError):
+    """Memory runs out even with one text at a time."""
 
 
 class EvaluationError(DomainEmbedError):

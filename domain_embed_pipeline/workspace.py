@@ -56,6 +56,11 @@ class Workspace:
         return self.root / "reports"
 
     @property
+    def frozen_queries(self) -> Path:
+        """The generated evaluation set, kept for ever."""
+        return self.root / "frozen_evaluation_set"
+
+    @property
     def locks(self) -> Path:
         """Lock files of aliases."""
         return self.root / "locks"

@@ -104,6 +104,9 @@ class FakeMessagesServer:
         """Batches that are created while the response is lost."""
         self.fail_next_creates = 0
         """Creations that get a 500 without a batch."""
+        self.before_create: Callable[[], None] = lambda: None
+        """Called when a creation comes in, before anything is done about it."""
+        self.always_expire = False
         self.expire_share = 0.0
         self.error_share = 0.0
         self.batch_error = "overloaded_error"
@@ -216,7 +219,7 @@ class FakeMessagesServer:
                 return
             fates = list(range(len(batch.requests)))
             self.random.shuffle(fates)
-            expired = set(fates[: round(self.expire_share * len(fates))])
+            expired = set(fates[: round((1.0 if self.always_expire else self.expire_share) * len(fates))])
             failed = set(fates[len(expired) :][: round(self.error_share * len(fates))])
             for number, request in enumerate(batch.requests):
                 result = self._result(request, number in expired, number in failed)
@@ -269,6 +272,8 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Header and body go out in two writes; with Nagle's algorithm every answer would wait 40 ms for an acknowledgement.
+    disable_nagle_algorithm = True
     server: _Server
 
     def log_message(self, *_: Any) -> None:
@@ -418,6 +423,7 @@ class _Handler(BaseHTTPRequestHandler):
     # ── batches ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _create_batch(self, body: dict[str, Any], length: int) -> None:
+        self.fake.before_create()
         requests = body.get("requests") or []
         ids = [request.get("custom_id", "") for request in requests]
         if not requests or len(requests) > 100_000 or len(set(ids)) < len(ids):

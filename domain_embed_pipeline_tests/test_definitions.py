@@ -23,8 +23,8 @@ GRAPH = {
     "serving_evaluation": {"corpus_chunks", "document_splits", "evaluation_set"},
     "finetuned_evaluation": {"corpus_chunks", "document_splits", "evaluation_set", "finetuned_model"},
     "model_comparison": {
-        "corpus_chunks", "document_splits", "evaluation_set", "training_pairs", "finetuned_model",
-        "baseline_evaluation", "serving_evaluation", "finetuned_evaluation",
+        "corpus_chunks", "document_splits", "evaluation_set", "generated_questions", "training_pairs",
+        "finetuned_model", "baseline_evaluation", "serving_evaluation", "finetuned_evaluation",
     },
     "serving_collection": {"corpus_chunks", "finetuned_evaluation", "model_comparison"},
     "serving_alias": {"serving_collection", "serving_evaluation", "model_comparison"},

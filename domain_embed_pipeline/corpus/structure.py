@@ -12,6 +12,7 @@ from domain_embed_pipeline.ids import normalise_text
 
 BlockKind = Literal["prose", "lines"]
 HEADING_SEPARATOR = " > "
+_LONGEST_TITLE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,12 @@ class ReadyChunk:
     source: str = ""
     """The document it is from; empty when the row does not say."""
     external_id: str = ""
+
+
+def is_title_line(paragraph: str) -> bool:
+    """Whether a document's first paragraph is its title: one short line that does not end like a sentence."""
+    line = paragraph.strip()
+    return "\n" not in line and len(line) <= _LONGEST_TITLE and line[:1].isalnum() and line[-1] not in ".!?:;,。！？"
 
 
 class SectionBuilder:

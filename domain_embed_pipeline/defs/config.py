@@ -14,7 +14,7 @@ from domain_embed_pipeline.corpus.settings import CorpusSettings
 from domain_embed_pipeline.evaluation.comparison import ComparisonSettings
 from domain_embed_pipeline.pairs.splits import SplitSettings
 from domain_embed_pipeline.pairs.structural import StructuralSettings
-from domain_embed_pipeline.pairs.training_pairs import TrainingPairsSettings
+from domain_embed_pipeline.pairs.training_pairs import TrainingPairSettings
 from domain_embed_pipeline.questions.settings import QuestionSettings
 from domain_embed_pipeline.training.settings import CandidateSettings, MiningSettings, TrainingSettings
 
@@ -37,7 +37,7 @@ class SplitConfig(dg.Config):
 
     dev_share: float = Field(default=0.1, gt=0, lt=0.5, description="Share of documents on the dev side.")
     test_share: float = Field(default=0.15, gt=0, lt=0.5, description="Share of documents on the test side.")
-    seed: int = Field(default=42, description="A new one moves documents between sides; old scores no longer compare.")
+    seed: int = Field(default=13, description="A new one moves documents between sides; old scores no longer compare.")
 
     def to_settings(self) -> SplitSettings:
         """The library's settings."""
@@ -68,6 +68,12 @@ class QuestionsConfig(dg.Config):
         )
 
 
+class EvaluationSetConfig(dg.Config):
+    """When evaluation queries are made."""
+
+    renew: bool = Field(default=False, description="Generate new queries although one is frozen; old scores are void.")
+
+
 class StructuralPairsConfig(dg.Config):
     """Pairs that need no LLM."""
 
@@ -84,13 +90,16 @@ class StructuralPairsConfig(dg.Config):
 class TrainingPairsConfig(dg.Config):
     """What is let into training."""
 
-    structural_ratio: float = Field(
+    structural_share: float = Field(
         default=0.5, ge=0, le=10, description="Structural pairs per question pair; more drown good questions."
     )
+    adjacent_sentence_weight: float = Field(
+        default=1.0, ge=0, le=10, description="Weight of sentence pairs against 2 for title-body pairs; 0 drops them."
+    )
 
-    def to_settings(self) -> TrainingPairsSettings:
+    def to_settings(self) -> TrainingPairSettings:
         """The library's settings."""
-        return TrainingPairsSettings(structural_ratio=self.structural_ratio)
+        return TrainingPairSettings(**self.model_dump())
 
 
 class TrainingConfig(dg.Config):

@@ -6,13 +6,13 @@ of `QueryResult` (`recall_at_5`, ...). Values are cast here, because numpy scala
 
 import base64
 import io
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
 from domain_embed_pipeline.evaluation.records import METRICS, Comparison, Evaluation, QueryResult, ReferenceComparison
+from domain_embed_pipeline.pairs.evaluation_sets import minimum_detectable_effect
 from domain_embed_pipeline.pairs.records import StructuralPairs, TrainingPairs
 from domain_embed_pipeline.questions.generation import GeneratedQuestions
 from domain_embed_pipeline.records import Corpus, DocumentSplits, EvaluationSet
@@ -139,8 +139,7 @@ def of_evaluation_set(queries: EvaluationSet) -> Metadata:
         "test_query_count": len(test),
         "judgment_count": len(queries.qrels),
         "lost_query_count": len(queries.lost_queries),
-        # 80 % power at 5 %: 2.8 standard errors of a paired difference whose standard deviation is about 0.45.
-        "minimum_detectable_effect": round(2.8 * 0.45 / math.sqrt(len(test)), 4) if test else 1.0,
+        "minimum_detectable_effect": float(minimum_detectable_effect(len(test))) if test else 1.0,
         "lost_queries": table({"query": row.text, "why": row.detail} for row in queries.lost_queries[:50]),
         "sample_queries": table(
             {"query": texts[row.query_id], "relevant_chunk": row.chunk_id} for row in _spread(queries.qrels)

@@ -1,4 +1,4 @@
-"""What the machine can do: device and arithmetic. No model is loaded here."""
+"""What the machine can do: device, arithmetic, memory. No model is loaded here."""
 
 from __future__ import annotations
 
@@ -33,3 +33,22 @@ def choose_dtype(device: str, precision: Precision = "auto") -> str:
     import torch
 
     return "bfloat16" if torch.cuda.get_device_capability()[0] >= 8 else "float16"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the device or the machine has no memory left."""
+    import torch
+    from accelerate.utils.memory import should_reduce_batch_size
+
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    return isinstance(error, Exception) and should_reduce_batch_size(error)
+
+
+def quiet_libraries() -> None:
+    """Switch off the progress bars of transformers and datasets; ours are log lines that say `[done/total]`."""
+    import datasets
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    datasets.disable_progress_bars()

@@ -114,7 +114,7 @@ class _Terms:
 
     def __call__(self, text: str) -> list[str]:
         terms = []
-        for word in _words(unicodedata.normalize("NFKC", text).lower()):
+        for word in split_words(text.lower()):
             if word in self._stop_words:
                 continue
             if _UNSPACED.match(word):
@@ -133,7 +133,9 @@ _ONE_SCRIPT = re.compile(f"[{_UNSPACED_RANGES}]+|[^{_UNSPACED_RANGES}]+")
 _ASCII_WORD = re.compile(r"\w+", re.ASCII)
 
 
-def _words(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
+    """Words of a text (NFKC), with case; a run of an unspaced script is one word."""
+    text = unicodedata.normalize("NFKC", text)
     if text.isascii():
         return _ASCII_WORD.findall(text)
     runs = _word_pattern().findall(text)

@@ -23,6 +23,7 @@ from domain_embed_pipeline.evaluation.records import (
     ReferenceComparison,
 )
 from domain_embed_pipeline.evaluation.statistics import mean_intervals
+from domain_embed_pipeline.evaluation.vocabulary import NearestTerms
 from domain_embed_pipeline.evaluation.words import VERDICT_TITLES, headline, metric_name, mode_name
 from domain_embed_pipeline.records import Chunk
 
@@ -31,15 +32,6 @@ _EXAMPLES = 10
 _SHOWN_CHUNKS = 3
 _SNIPPET = 180
 _NAMES = {"base": "Base model", "candidate": "Fine-tuned model", "serving": "Live now"}
-
-
-@dataclass(frozen=True, slots=True)
-class NearestTerms:
-    """What a term of the domain is close to, before and after fine-tuning."""
-
-    term: str
-    before: tuple[str, ...]
-    after: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

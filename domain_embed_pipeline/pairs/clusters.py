@@ -19,6 +19,8 @@ from domain_embed_pipeline.records import Corpus
 
 logger = logging.getLogger(__name__)
 
+_ODD = np.random.default_rng(0).integers(1 << 63, size=64, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+
 
 @dataclass(frozen=True, slots=True)
 class ClusterSettings:
@@ -168,17 +170,18 @@ def _candidate_pairs(signatures: np.ndarray, settings: ClusterSettings) -> np.nd
     """Pairs that agree in all rows of a band: int64, shape (pairs, 2), each once, the smaller index first.
 
     Banding is done here and not by `datasketch.MinHashLSH` because its queries return whole buckets, which is quadratic
-    when a template fills a bucket; sorted bands give each text its `window` nearest neighbours only.
+    when a template fills a bucket; sorted bands give each text its next `window` neighbours only.
     """
     count = len(signatures)
     found = [np.empty(0, dtype=np.int64)]
     for band in range(settings.bands):
-        rows = np.ascontiguousarray(signatures[:, band * settings.rows : (band + 1) * settings.rows])
-        _, bucket = np.unique(rows.view(np.dtype((np.void, rows.strides[0]))).ravel(), return_inverse=True)
-        order = np.argsort(bucket, kind="stable")
-        sorted_buckets = bucket[order]
+        rows = signatures[:, band * settings.rows : (band + 1) * settings.rows]
+        # One number a band; a chance collision is only a candidate too many.
+        keys = (rows * _ODD[: settings.rows]).sum(axis=1, dtype=np.uint64)
+        order = np.argsort(keys, kind="stable")
+        sorted_keys = keys[order]
         for distance in range(1, min(settings.window, count - 1) + 1):
-            same = np.flatnonzero(sorted_buckets[distance:] == sorted_buckets[:-distance])
+            same = np.flatnonzero(sorted_keys[distance:] == sorted_keys[:-distance])
             if not same.size:
                 break
             found.append(order[same] * count + order[same + distance])

@@ -41,10 +41,6 @@ class ChunkReferences:
                 return tuple(chunks)
         return ()
 
-    def names_document(self, reference: str) -> bool:
-        """Whether the reference names a whole document rather than a part of it."""
-        return reference.strip() not in self._by_id and reference.strip() in self._by_document
-
 
 def _divisions(reference: str) -> Iterator[tuple[str, str]]:
     start = reference.find("#")

@@ -65,6 +65,8 @@ class ModelVersion:
     created_at: str = ""
     duration_s: float = 0.0
     history: tuple[HistoryPoint, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What was noticed in training, such as why it stopped early; each begins with a stable name and a colon."""
 
 
 def library_versions() -> dict[str, str]:

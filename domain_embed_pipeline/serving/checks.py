@@ -240,7 +240,9 @@ def golden_queries(subject: Subject, inputs: VerificationInputs, *, settings: Ve
         for points, row in zip(answers, golden, strict=True)
     )
     offline = _mean(_recall(row.retrieved[:RECALL_AT], row.relevant) for row in golden)
-    passed = abs(here - offline) <= settings.golden_tolerance
+    # Chunks of equal BM25 weight have no set order on a server, which can decide one query of a small set.
+    tolerance = max(settings.golden_tolerance, 1 / len(golden))
+    passed = abs(here - offline) <= tolerance
     detail = f"Recall@{RECALL_AT} {here:.4f} here, {offline:.4f} offline, over {len(golden)} queries"
     return CheckResult("golden_queries", passed, False, detail, here, offline)
 

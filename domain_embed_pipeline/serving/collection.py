@@ -171,6 +171,7 @@ def _create(client: QdrantClient, plan: CollectionPlan, name: str, retries: Retr
         state="building",
         created_at=_now(),
         quantized=plan.settings.quantization != "none",
+        frameworks=plan.settings.frameworks,
     )
 
     def create() -> None:

@@ -13,6 +13,7 @@ from domain_embed_pipeline.encoding.sparse import SparseSpec
 from domain_embed_pipeline.encoding.spec import EncoderSpec
 from domain_embed_pipeline.errors import ServingError
 from domain_embed_pipeline.evaluation.records import RetrievalMode
+from domain_embed_pipeline.serving.payload import Framework
 from domain_embed_pipeline.serving.retries import RetryPolicy
 from domain_embed_pipeline.tables import from_plain
 
@@ -41,6 +42,8 @@ class CollectionMetadata:
     state: State
     created_at: str
     quantized: bool = False
+    frameworks: tuple[Framework, ...] = ("langchain", "llama_index")
+    """Whose payload keys its points carry; a catch-up writes the same."""
     point_count: int = 0
     """At the last verification."""
     content_version: str | None = None

@@ -50,7 +50,7 @@ def reconcile_collection(
         chunks: The whole corpus as it is now.
         encoder: The one that the collection was built by.
         corpus_version: Version of `chunks`; noted in the metadata.
-        settings: Batch sizes and payload keys; the ones it was built with.
+        settings: Batch size and parallel uploads; the payload keys are those it was built with.
         retries: Pauses and attempts against a server.
 
     Raises:
@@ -72,11 +72,11 @@ def reconcile_collection(
     changed = [
         chunk
         for point, chunk in wanted.items()
-        if point in stored and stored[point] != payload_of(chunk, settings.frameworks)[DIGEST_KEY]
+        if point in stored and stored[point] != payload_of(chunk, metadata.frameworks)[DIGEST_KEY]
     ]
     batches_ = _encoded_batches(missing, encoder, metadata, settings)
     added = upload(client, name, points=batches_, parallel=settings.parallel, retries=retries)
-    _rewrite_payloads(client, name, (changed, settings), retries)
+    _rewrite_payloads(client, metadata, (changed, settings.batch_size), retries)
     deleted = delete_points(client, name, point_ids=sorted(stored.keys() - wanted.keys()), retries=retries)
     _require_exact(client, name, set(wanted), retries)
     write_metadata(client, name, {"content_version": corpus_version, "point_count": len(wanted)}, retries=retries)
@@ -139,20 +139,21 @@ def _encoded_batches(
     sparse = SparseEncoder(metadata.sparse_spec) if metadata.sparse_spec is not None else None
     for batch in batches(chunks, settings.batch_size):
         vectors = encoder.encode_passages([chunk.embedding_text for chunk in batch])
-        yield points_of(batch, vectors, sparse=sparse, frameworks=settings.frameworks)
+        yield points_of(batch, vectors, sparse=sparse, frameworks=metadata.frameworks)
 
 
 def _rewrite_payloads(
-    client: QdrantClient, name: str, change: tuple[Sequence[Chunk], BuildSettings], retries: RetryPolicy
+    client: QdrantClient, metadata: CollectionMetadata, change: tuple[Sequence[Chunk], int], retries: RetryPolicy
 ) -> None:
     from qdrant_client import models
 
-    chunks, settings = change
-    for batch in batches(chunks, settings.batch_size):
+    chunks, batch_size = change
+    name = metadata.collection
+    for batch in batches(chunks, batch_size):
         operations = [
             models.OverwritePayloadOperation(
                 overwrite_payload=models.SetPayload(
-                    payload=payload_of(chunk, settings.frameworks), points=[point_id_of(chunk.chunk_id)]
+                    payload=payload_of(chunk, metadata.frameworks), points=[point_id_of(chunk.chunk_id)]
                 )
             )
             for chunk in batch

@@ -46,7 +46,7 @@ class VerificationSettings:
     golden_queries: int = 500
     """At most so many queries of the evaluation are asked again."""
     golden_tolerance: float = 0.01
-    """Largest accepted difference between Recall@10 here and offline."""
+    """Largest accepted difference between Recall@10 here and offline; one query's worth is always accepted."""
     latency_ratio: float = 2.0
     """p95 of the new collection over that of the live one."""
     latency_floor_ms: float = 50.0

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from domain_embed_pipeline.training.dev_set import DevScore
+from domain_embed_pipeline.training.dev_set import DevScore, standard_error
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,7 @@ def choose_candidate(
     rows: list[tuple[tuple[str, str, int, DevScore], float, float]] = []
     for contender in contenders:
         differences = [mine - top for mine, top in zip(contender[3].selection, best[3].selection, strict=True)]
-        rows.append((contender, _mean(differences), _standard_error(differences)))
+        rows.append((contender, _mean(differences), standard_error(differences)))
     within = [row for row in rows if row[1] >= -tolerance * row[2]]
     winner = min(within, key=lambda row: (row[0][2], -row[1]))
     return tuple(
@@ -62,11 +61,3 @@ def choose_candidate(
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
-
-
-def _standard_error(differences: Sequence[float]) -> float:
-    if len(differences) < 2:
-        return 0.0
-    mean = _mean(differences)
-    variance = sum((value - mean) ** 2 for value in differences) / (len(differences) - 1)
-    return math.sqrt(variance / len(differences))

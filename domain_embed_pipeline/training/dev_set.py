@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -44,6 +45,11 @@ class DevScore:
         """
         return tuple((recall + gain) / 2 for recall, gain in zip(self.recall_at_5, self.ndcg_at_10, strict=True))
 
+    def gain_over(self, start: DevScore) -> tuple[float, float]:
+        """Mean difference of selection from another score on the same queries, and its standard error."""
+        differences = [mine - theirs for mine, theirs in zip(self.selection, start.selection, strict=True)]
+        return sum(differences) / len(differences), standard_error(differences)
+
     def means(self) -> dict[str, float]:
         """Means over queries, by metric name."""
         count = len(self.recall_at_5)
@@ -52,6 +58,23 @@ class DevScore:
             "ndcg_at_10": sum(self.ndcg_at_10) / count,
             "selection": sum(self.selection) / count,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class DevGoal:
+    """What a stage is judged by: a dev set, and how the model it starts from does on it."""
+
+    dev: DevSet
+    start: DevScore
+
+
+def standard_error(values: Sequence[float]) -> float:
+    """Standard error of the mean; 0 for fewer than two values."""
+    if len(values) < 2:
+        return 0.0
+    mean = sum(values) / len(values)
+    variance = sum((value - mean) ** 2 for value in values) / (len(values) - 1)
+    return math.sqrt(variance / len(values))
 
 
 def make_dev_set(corpus: Corpus, evaluation_set: EvaluationSet, *, encoder: Encoder, pool_size: int) -> DevSet | None:

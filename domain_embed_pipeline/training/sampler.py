@@ -3,14 +3,28 @@
 MultipleNegativesRankingLoss takes every other row's positive (and every mined negative) as a negative. So no two rows
 of a batch may share an anchor or a positive's near-duplicate cluster, and no row's mined negative may be in the cluster
 of another row's positive.
+
+All batches of a training are planned before it starts, across its epochs: the number of steps is then exact, a fraction
+of an epoch is a fraction of the plan, and a resumed training finds its place by counting.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator, Sequence
+import itertools
+import logging
+import math
+import random
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+logger = logging.getLogger(__name__)
+
+_LOOKAHEAD = 4
+"""Batches' worth of waiting rows that are looked through for one batch: the plan stays linear in the rows even when
+one cluster holds most of them."""
+_SMALLEST_SHARE = 0.25
+"""A last batch under this share of the largest is left out: its rows would see hardly any negatives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,62 +37,96 @@ class RowGroups:
     """Clusters of its mined negatives: no other row's `own`."""
 
 
-def grouped_batches(groups: Sequence[RowGroups], order: Sequence[int], batch_size: int) -> Iterator[list[int]]:
+class _Batch:
+    def __init__(self, groups: Sequence[RowGroups], size: int) -> None:
+        self._groups, self._size = groups, size
+        self._own: set[str] = set()
+        self._negatives: set[str] = set()
+        self.rows: list[int] = []
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.rows) >= self._size
+
+    def take(self, row: int) -> bool:
+        """Add the row unless it conflicts or there is no room."""
+        group = self._groups[row]
+        if self.is_full or self._own & group.own or self._own & group.negatives or self._negatives & group.own:
+            return False
+        self.rows.append(row)
+        self._own |= group.own
+        self._negatives |= group.negatives
+        return True
+
+
+def grouped_batches(groups: Sequence[RowGroups], order: Iterable[int], batch_size: int) -> Iterator[list[int]]:
     """Cut `order` into batches without conflicts, keeping the order as far as possible.
 
     A row that conflicts waits for the next batch. The last batches may be smaller; no row is lost.
     """
-    waiting = list(order)
-    while waiting:
-        batch: list[int] = []
-        own: set[str] = set()
-        negatives: set[str] = set()
-        deferred: list[int] = []
-        for position, row in enumerate(waiting):
-            if len(batch) == batch_size:
-                deferred.extend(waiting[position:])
+    arriving = iter(order)
+    waiting: list[int] = []
+    while True:
+        batch = _Batch(groups, batch_size)
+        near, far = waiting[: _LOOKAHEAD * batch_size], waiting[_LOOKAHEAD * batch_size :]
+        waiting = [row for row in near if not batch.take(row)] + far
+        while not batch.is_full:
+            row = next(arriving, None)
+            if row is None:
                 break
-            group = groups[row]
-            if own & group.own or own & group.negatives or negatives & group.own:
-                deferred.append(row)
-                continue
-            batch.append(row)
-            own |= group.own
-            negatives |= group.negatives
-        yield batch
-        waiting = deferred
+            if not batch.take(row):
+                waiting.append(row)
+        if not batch.rows:
+            return
+        yield batch.rows
 
 
-class GroupAwareSampling:
-    """A `batch_sampler` for sentence-transformers training arguments that keeps `groups` apart.
+def plan_batches(groups: Sequence[RowGroups], *, batch_size: int, epochs: float, seed: int) -> list[list[int]]:
+    """All batches of a training, in order.
 
-    It can be pickled, because the trainer saves its arguments with each checkpoint; the groups are left out of that.
+    Every epoch is a new shuffle of all rows, a last fraction of one the first part of a shuffle. Rows that conflict at
+    the end of one epoch go into the first batches of the next.
+    """
+    order = itertools.islice(_shuffles(len(groups), seed), math.ceil(len(groups) * epochs))
+    batches = list(grouped_batches(groups, order, batch_size))
+    floor = max(map(len, batches)) * _SMALLEST_SHARE
+    kept = next(end for end in range(len(batches), 0, -1) if len(batches[end - 1]) >= floor)
+    left_out = sum(map(len, batches[kept:]))
+    if left_out > batch_size:
+        logger.warning("%d rows are near-duplicates of so many others that no batch takes them.", left_out)
+    return batches[:kept]
+
+
+def _shuffles(count: int, seed: int) -> Iterator[int]:
+    for epoch in itertools.count():
+        order = list(range(count))
+        random.Random(f"{seed}/{epoch}").shuffle(order)
+        yield from order
+
+
+class PlannedSampling:
+    """A `batch_sampler` for sentence-transformers training arguments that yields planned batches in one pass.
+
+    It can be pickled, because the trainer saves its arguments with each checkpoint; the plan is left out of that.
     """
 
-    def __init__(self, groups: Sequence[RowGroups]) -> None:
-        self._groups = groups
+    def __init__(self, batches: Sequence[list[int]]) -> None:
+        self._batches = batches
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_groups": ()}
+        return {"_batches": ()}
 
     def __call__(self, dataset: Any, batch_size: int, drop_last: bool, **options: Any) -> Any:
-        """The sampler of one dataset: shuffles by seed and epoch, then cuts batches without conflicts."""
-        import torch
+        """The sampler of one dataset."""
         from sentence_transformers.base.sampler import DefaultBatchSampler
 
-        groups = self._groups
+        batches = self._batches
 
-        class GroupAwareBatchSampler(DefaultBatchSampler):
-            @functools.lru_cache(maxsize=2)  # noqa: B019 - the sampler lives as long as its training
-            def _batches(self, epoch: int) -> list[list[int]]:
-                generator = torch.Generator().manual_seed(self.seed + epoch)
-                order = torch.randperm(len(groups), generator=generator).tolist()
-                return list(grouped_batches(groups, order, self.batch_size))
-
+        class PlannedBatchSampler(DefaultBatchSampler):
             def __iter__(self) -> Iterator[list[int]]:
-                return iter(self._batches(self.epoch))
+                return iter(batches)
 
             def __len__(self) -> int:
-                return len(self._batches(self.epoch))
+                return len(batches)
 
-        return GroupAwareBatchSampler(dataset, batch_size=batch_size, drop_last=drop_last, **options)
+        return PlannedBatchSampler(dataset, batch_size=batch_size, drop_last=drop_last, **options)

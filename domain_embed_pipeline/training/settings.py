@@ -6,7 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-TRAINING_VERSION = "1"
+from domain_embed_pipeline.encoding.hardware import Precision
+
+TRAINING_VERSION = "2"
 """Moves when the same settings would give other weights."""
 
 MINIMUM_PAIRS = 100
@@ -37,7 +39,16 @@ class TrainingSettings:
     max_steps: int = -1
     """Ceiling on steps; -1 for none. A smoke test uses 1."""
     mini_batch_size: int | None = None
-    """When set, the cached loss is used: memory is bounded by this, negatives stay those of batch_size."""
+    """When set, the cached loss is used: memory is bounded by this, negatives stay those of batch_size. When memory
+    runs out, training sets and halves it by itself."""
+    precision: Precision = "auto"
+    """Arithmetic of the forward pass in training; weights are float32 in any case."""
+    gradient_checkpointing: bool = False
+    """Compute activations again in the backward pass: less memory, about a third more time."""
+    patience: int | None = 3
+    """Stop after so many dev measurements without a new best; None trains to the end."""
+    max_minutes: float | None = None
+    """Stop after so much time, with the best checkpoint so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +79,20 @@ def epochs_for(pair_count: int) -> float:
     return 2.0 if pair_count < 3 * FEW_PAIRS else 1.0
 
 
-def schedule_for(settings: TrainingSettings, *, pair_count: int, parameter_count: int) -> Schedule:
-    """Fill in what the settings leave to the rule."""
-    steps_per_epoch = max(1, math.ceil(pair_count / settings.batch_size))
+def schedule_for(
+    settings: TrainingSettings, *, pair_count: int, parameter_count: int, total_steps: int | None = None
+) -> Schedule:
+    """Fill in what the settings leave to the rule.
+
+    Args:
+        settings: What is given stays.
+        pair_count: Rows to train on.
+        parameter_count: Size of the model.
+        total_steps: Number of planned batches; from full batches when not given.
+    """
     epochs = settings.epochs if settings.epochs is not None else epochs_for(pair_count)
-    total = max(1, math.ceil(steps_per_epoch * epochs))
+    total = total_steps or max(1, math.ceil(pair_count * epochs / settings.batch_size))
+    steps_per_epoch = max(1, math.ceil(total / epochs))
     if settings.max_steps > 0:
         total = min(total, settings.max_steps)
     rate = settings.learning_rate if settings.learning_rate is not None else learning_rate_for(parameter_count)
@@ -82,7 +102,7 @@ def schedule_for(settings: TrainingSettings, *, pair_count: int, parameter_count
         steps_per_epoch=steps_per_epoch,
         total_steps=total,
         warmup_steps=math.ceil(total * settings.warmup_ratio),
-        evaluation_steps=max(1, math.ceil(steps_per_epoch / settings.evaluations_per_epoch)),
+        evaluation_steps=max(1, math.ceil(min(steps_per_epoch, total) / settings.evaluations_per_epoch)),
     )
 
 

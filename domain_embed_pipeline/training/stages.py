@@ -15,22 +15,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from domain_embed_pipeline.encoding.fingerprint import fingerprinted, folder_digest
+from domain_embed_pipeline.encoding.hardware import choose_device
 from domain_embed_pipeline.encoding.sentence_transformer import load_model
 from domain_embed_pipeline.ids import digest_of_json
 from domain_embed_pipeline.records import Corpus, EvaluationSet, TrainingPair
 from domain_embed_pipeline.registry.versions import ModelKind, ModelRegistry, ModelVersion, library_versions
 from domain_embed_pipeline.training.blending import blend
 from domain_embed_pipeline.training.candidate import CandidateScore, choose_candidate
-from domain_embed_pipeline.training.dev_set import DevScore, DevSet, make_dev_set, score_on_dev
-from domain_embed_pipeline.training.fine_tuning import (
-    TrainedStage,
-    TrainingRow,
-    fine_tune,
-    negative_rows,
-    pair_rows,
-)
+from domain_embed_pipeline.training.checkpoints import remove_abandoned
+from domain_embed_pipeline.training.dev_set import DevGoal, DevScore, DevSet, make_dev_set, score_on_dev
+from domain_embed_pipeline.training.fine_tuning import TrainedStage, fine_tune
 from domain_embed_pipeline.training.negatives import HardNegatives
+from domain_embed_pipeline.training.rows import TrainingRow, negative_rows, pair_rows, rows_digest
 from domain_embed_pipeline.training.settings import TRAINING_VERSION, CandidateSettings, TrainingSettings
+from domain_embed_pipeline.training.trainer import training_precision
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -77,8 +75,7 @@ def train_stage_one(
     Raises:
         TooFewPairsError: If there are too few pairs to train on.
     """
-    job = _Job("stage_one", inputs.base, pair_rows(pairs, inputs.clusters), inputs.pairs_version, settings)
-    return _train(inputs, job)
+    return _train(inputs, _Job("stage_one", inputs.base, pair_rows(pairs, inputs.clusters), settings))
 
 
 def train_stage_two(
@@ -94,7 +91,7 @@ def train_stage_two(
         TooFewPairsError: If too few negatives were mined.
     """
     rows = negative_rows(negatives.negatives, inputs.clusters)
-    return _train(inputs, _Job("stage_two", stage_one, rows, negatives.negatives_version, settings))
+    return _train(inputs, _Job("stage_two", stage_one, rows, settings))
 
 
 def choose_finetuned(
@@ -135,7 +132,6 @@ class _Job:
     kind: ModelKind
     parent: ModelVersion
     rows: Sequence[TrainingRow]
-    rows_version: str
     settings: TrainingSettings
 
 
@@ -144,38 +140,41 @@ def _train(inputs: TrainingInputs, job: _Job) -> ModelVersion:
     if inputs.registry.has(version):
         logger.info("%s is in the registry already; nothing is trained.", version)
         return inputs.registry.manifest(version)
+    remove_abandoned(inputs.checkpoints)
     parent = job.parent
-    model = load_model(inputs.registry.weights_folder(parent.model_version), max_length=parent.encoder.max_length)
+    dev = inputs.dev_set()
     stage = fine_tune(
-        model,
+        load_model(inputs.registry.weights_folder(parent.model_version), max_length=parent.encoder.max_length),
         job.rows,
         settings=job.settings,
         spec=parent.encoder,
-        dev=inputs.dev_set(),
+        goal=None if dev is None else DevGoal(dev, _score(inputs, parent.model_version, dev)),
         folder=inputs.checkpoints / version,
     )
-    manifest = _manifest(inputs, version, job.kind, parent)
     manifest = dataclasses.replace(
-        manifest,
+        _manifest(inputs, version, job.kind, parent),
         row_count=len(job.rows),
         seed=job.settings.seed,
         settings=dataclasses.asdict(job.settings) | dataclasses.asdict(stage.schedule) | {"best_step": stage.best_step},
         dev_metrics=_dev_metrics(stage),
         duration_s=round(stage.duration_s, 1),
         history=stage.history,
+        notes=stage.notes,
     )
     return _save(inputs.registry, stage.model, manifest)
 
 
 def _version_id(inputs: TrainingInputs, job: _Job) -> str:
+    """Named by all that changes the weights: the device only as far as it chooses the precision."""
     content = {
         "kind": job.kind,
         "training": TRAINING_VERSION,
-        "parent": job.parent.model_version,
-        "rows": job.rows_version,
+        "parent": [job.parent.model_version, job.parent.encoder.fingerprint],
+        "rows": rows_digest(job.rows),
         "evaluation_set": inputs.evaluation_set.evaluation_set_version,
         "corpus": inputs.corpus.corpus_version,
-        "settings": dataclasses.asdict(job.settings),
+        "dev_pool": [inputs.base.encoder.fingerprint, inputs.pool_size],
+        "settings": dataclasses.asdict(job.settings) | {"precision": training_precision(choose_device(), job.settings)},
     }
     return f"model-{digest_of_json(content)[:12]}"
 
@@ -216,14 +215,18 @@ def _save(registry: ModelRegistry, model: SentenceTransformer, manifest: ModelVe
 
 
 def _blend_version(inputs: TrainingInputs, tuned: ModelVersion, weight: float) -> ModelVersion:
-    version = f"model-{digest_of_json(['blend', TRAINING_VERSION, tuned.model_version, weight])[:12]}"
+    content = ["blend", TRAINING_VERSION, inputs.base.model_version, tuned.model_version, weight]
+    version = f"model-{digest_of_json(content)[:12]}"
     if inputs.registry.has(version):
         return inputs.registry.manifest(version)
     registry = inputs.registry
     base_model = load_model(registry.weights_folder(inputs.base.model_version), device="cpu")
     tuned_model = load_model(registry.weights_folder(tuned.model_version), device="cpu")
     manifest = dataclasses.replace(
-        _manifest(inputs, version, "blend", tuned), row_count=tuned.row_count, settings={"tuned_weight": weight}
+        _manifest(inputs, version, "blend", tuned),
+        row_count=tuned.row_count,
+        seed=tuned.seed,
+        settings={"tuned_weight": weight, "blended_with": inputs.base.model_version},
     )
     return _save(registry, blend(base_model, tuned_model, tuned_weight=weight), manifest)
 

@@ -100,3 +100,37 @@ def test_metrics_agree_with_trec_eval_to_1e_9_on_random_rankings() -> None:
     for query_id, row in rows.items():
         for ours, name in names.items():
             assert getattr(row, ours) == pytest.approx(theirs[query_id][name], abs=1e-9), (query_id, name)
+
+
+@pytest.mark.slow  # Importing sentence-transformers takes longer than all other tests of this file.
+def test_means_agree_with_the_sentence_transformers_evaluator_to_1e_9() -> None:
+    from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
+
+    generator = random.Random(8)
+    chunks = [f"c{number:03d}" for number in range(60)]
+    relevant = {f"q{number}": set(generator.sample(chunks, generator.randint(1, 14))) for number in range(200)}
+    retrieved = {query_id: generator.sample(chunks, 40) for query_id in relevant}
+    evaluator = InformationRetrievalEvaluator(
+        dict.fromkeys(relevant, ""),
+        dict.fromkeys(chunks, ""),
+        relevant,
+        mrr_at_k=[10],
+        ndcg_at_k=[10],
+        accuracy_at_k=list(RECALL_KS),
+        precision_recall_at_k=list(RECALL_KS),
+    )
+    hits = [
+        [{"corpus_id": chunk_id, "score": -float(rank)} for rank, chunk_id in enumerate(retrieved[query_id])]
+        for query_id in evaluator.queries_ids
+    ]
+    theirs = evaluator.compute_metrics(hits)
+    rows = [
+        query_result(query_id, "", relevant=relevant[query_id], retrieved=retrieved[query_id], cluster_id="k")
+        for query_id in relevant
+    ]
+    expected = {"mrr_at_10": theirs["mrr@k"][10], "ndcg_at_10": theirs["ndcg@k"][10]}
+    expected |= {f"recall_at_{k}": theirs["recall@k"][k] for k in RECALL_KS}
+    expected |= {f"hit_at_{k}": theirs["accuracy@k"][k] for k in RECALL_KS}
+    assert set(expected) == set(METRICS)
+    for name, value in expected.items():
+        assert sum(getattr(row, name) for row in rows) / len(rows) == pytest.approx(value, abs=1e-9), name

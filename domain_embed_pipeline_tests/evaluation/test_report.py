@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -12,13 +15,13 @@ from domain_embed_pipeline.evaluation.comparators import Alternative, Workload, 
 from domain_embed_pipeline.evaluation.comparison import CertificateOutcome, compare
 from domain_embed_pipeline.evaluation.records import Evaluation
 from domain_embed_pipeline.evaluation.report import (
-    NearestTerms,
     ReportInputs,
     changed_queries,
     render_report,
     write_report,
 )
 from domain_embed_pipeline.evaluation.slices import Slice
+from domain_embed_pipeline.evaluation.vocabulary import NearestTerms
 from domain_embed_pipeline_tests.evaluation.helpers import chunk_of, evaluation_of, rows_with
 
 PASSED = CertificateOutcome("sha256:1", passed=True)
@@ -143,6 +146,29 @@ def test_changed_queries_are_the_ten_largest_changes_in_each_direction() -> None
     changes = [after.ndcg_at_10 - before.ndcg_at_10 for before, after in improved]
     assert changes == sorted(changes, reverse=True)
     assert min(changes) > 0
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [375, 1280])
+def test_no_part_of_the_page_is_wider_than_a_phone_or_a_desktop(width: int, tmp_path: Path) -> None:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    assert chromium, "Install Chromium to run browser tests."
+    wrapper = tmp_path / "wrapper.html"
+    script = (
+        "document.querySelector('iframe').onload = event => { const page = event.target.contentDocument"
+        ".documentElement; document.body.textContent = `width ${page.scrollWidth} of ${page.clientWidth}`; }"
+    )
+    wrapper.write_text(
+        f'<body><iframe width="{width}" height="800" srcdoc="{escape(full_page())}"></iframe><script>{script}</script>',
+        encoding="utf-8",
+    )
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+    flags += ["--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}"]
+    command = [chromium, *flags, "--virtual-time-budget=5000", "--dump-dom", wrapper.as_uri()]
+    dumped = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    match = re.search(r"width (\d+) of (\d+)", dumped)
+    assert match, dumped[-500:]
+    assert int(match[1]) <= int(match[2])
 
 
 def test_equal_inputs_give_equal_pages() -> None:

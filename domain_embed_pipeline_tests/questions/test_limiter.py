@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import threading
 from datetime import UTC, datetime
 
@@ -40,7 +41,7 @@ def test_starts_are_evenly_spaced() -> None:
     for _ in range(5):
         assert subject.acquire()
         starts.append(clock.now)
-    assert [later - earlier for earlier, later in zip(starts, starts[1:], strict=False)] == pytest.approx([0.1] * 4)
+    assert [later - earlier for earlier, later in itertools.pairwise(starts)] == pytest.approx([0.1] * 4)
 
 
 def test_no_time_that_was_not_used_is_made_up_for() -> None:

@@ -164,7 +164,7 @@ def test_a_text_that_is_no_question_is_rejected_with_its_reason(text: str, reaso
         "QTc <500 ms or >500 ms?",
         "AF vs. MI, e.g. in the E.D.?",
         'Who calls it "pink sheet"?',
-        "می\u200cخواهم بدانم کدام شماره است",  # noqa: RUF001
+        "می\u200cخواهم بدانم کدام شماره است",
         "心房細動の患者に何を投与しますか",
         "SHA-256 e3b0c44298fc1c149afbf4c8996fb92427ae41e4",
         "👩\u200d⚕️ on call tonight",

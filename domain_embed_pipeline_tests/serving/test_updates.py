@@ -172,3 +172,40 @@ def test_a_server_that_fails_now_and_then_does_not_spoil_a_catch_up(remote: Work
         double.fail(call, times=2, status=502, after=True)
     reconcile(remote, after, encoder)
     assert remote.ids(live.collection) == ids_of(after)
+
+
+@pytest.mark.slow
+def test_a_corpus_that_changes_throughout_a_rebuild_of_5000_chunks_is_served_exactly(
+    remote: Workplace, double: QdrantDouble
+) -> None:
+    """Another thread plays the drop sensor: it keeps serving what arrives, in the live collection, by the live model."""
+    old, new, at_start = WordEncoder("model-a", seed=1), WordEncoder("model-b", seed=2), chunks_of(5_000)
+    remote.go_live(plan_of(old, at_start, settings=BuildSettings(batch_size=500)), at_start, old)
+    corpus = {"now": at_start}
+    building = threading.Event()
+    building.set()
+
+    def drops() -> None:
+        number = 0
+        while building.is_set():
+            number += 1
+            moved = [replace(chunk, document_ids=(f"moved-{number}.md",)) for chunk in corpus["now"][20:25]]
+            fresh = chunks_of(10, start=10_000 + 10 * number)
+            corpus["now"] = [*corpus["now"][25:], *moved, *fresh]
+            reconcile(remote, corpus["now"], old)
+
+    sensor = threading.Thread(target=drops)
+    sensor.start()
+    try:
+        plan = plan_of(new, at_start, settings=BuildSettings(batch_size=100))
+        rebuilt = remote.build_passed(plan, at_start, new)
+    finally:
+        building.clear()
+        sensor.join()
+    assert corpus["now"] != at_start
+    before = reconcile(remote, corpus["now"], new, rebuilt.collection)
+    assert before.deleted > 0 and before.added > 0 and before.updated > 0
+    remote.swap(rebuilt.collection)
+    corpus["now"] = [*corpus["now"][7:], *chunks_of(3, start=50_000)]
+    reconcile(remote, corpus["now"], new)
+    assert remote.ids(ALIAS) == ids_of(corpus["now"])

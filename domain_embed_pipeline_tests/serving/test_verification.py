@@ -123,6 +123,15 @@ def test_a_recall_other_than_offline_fails_whichever_way_it_differs(workplace: W
     assert (check.passed, check.value, check.bound) == (False, 1.0, 0.0)
 
 
+@pytest.mark.parametrize(("wrong", "passes"), [(1, True), (2, False)])
+def test_one_query_of_a_small_set_may_differ_through_the_order_of_ties(
+    embedded: Workplace, wrong: int, passes: bool
+) -> None:
+    built, inputs = built_in(embedded)
+    rows = [replace(row, retrieved=("c-elsewhere",)) if number < wrong else row for number, row in enumerate(golden())]
+    assert inspect(embedded, built, replace(inputs, golden=rows))["golden_queries"].passed is passes
+
+
 def test_golden_queries_by_another_encoder_are_an_error_not_a_result(embedded: Workplace) -> None:
     built, inputs = built_in(embedded)
     with pytest.raises(EncoderMismatchError):

@@ -1,159 +1,202 @@
-"""PDF to sections. Lines set clearly larger than the running text are headings; repeated page furniture is left out.
+"""PDF to sections, by pypdf.
 
-A PDF holds glyphs at places, not paragraphs: lines are joined, hyphenation at line ends is mended, and a gap between
-lines starts a paragraph. A scanned PDF has no text at all.
+A PDF holds glyphs at places, not paragraphs. Lines set clearly larger than the running text are headings; a wide gap
+starts a paragraph; running headers, footers, page numbers and tables of contents are left out; words that were
+hyphenated at a line end are mended. A scanned PDF has no text at all and needs OCR first.
 """
 
 from __future__ import annotations
 
 import io
-import itertools
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
-from domain_embed_pipeline.corpus.structure import ParsedDocument, SectionBuilder
+from domain_embed_pipeline.corpus.structure import ParsedDocument, SectionBuilder, is_title_line
 from domain_embed_pipeline.errors import UnreadableDocumentError
 from domain_embed_pipeline.ids import normalise_text
 
 _HEADING_RATIO = 1.12
+"""Size of a heading's glyphs against those of the running text."""
 _LONGEST_HEADING = 120
-_PARAGRAPH_GAP = 1.6
-"""Line distances, in units of the usual one, that start a paragraph."""
-_FURNITURE_PAGES = 3
-"""Pages on which the first or last line must stand, digits aside, to be a running header or footer."""
-_HYPHEN = re.compile(r"(?<=[a-zà-ÿ])-$")
+_MOST_HEADING_SHARE = 0.3
+"""Above this share of the characters, size does not mark headings (slides, posters) and none is taken."""
+_PARAGRAPH_GAP = 1.2
+"""Line distance, in units of the usual one, that starts a paragraph. LaTeX sets its lists at 1.23."""
+_EDGE_LINES = 2
+_PAGE_NUMBER = re.compile(r"[-–—\s]*(?:\w{1,6}\.?\s)?\d{1,4}(?:\s?(?:/|\w{1,4})\s?\d{1,4})?[-–—\s]*")
+_CONTENTS_LINE = re.compile(r"(?:\.\s?){5,}\s*\d{1,4}$")
+_BULLET = re.compile(r"[•▪◦●‣⁃·–*-]\s")
+_WORD_BREAK = re.compile(r"(\w+)[-\u00ad]$")
+_LIGATURES = str.maketrans({"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "ft", "ﬆ": "st"})
+# What authoring programs write where nobody gave a title.
+_EMPTY_TITLE = re.compile(
+    r"(?i)(?:untitled.*|microsoft (?:word|powerpoint|excel)\b.*|.*\.(?:docx?|pptx?|tex|dvi|pdf|indd|rtf))$"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class _Line:
     text: str
     size: float
-    y: float
+    """Height of its glyphs in points, rounded to halves."""
+    baseline: float
 
 
 def parse_pdf(data: bytes) -> ParsedDocument:
-    """Sections of a PDF.
+    """Sections of a PDF. The title is a sole outermost heading, else that of the metadata, else a short first line.
 
     Raises:
-        UnreadableDocumentError: `unreadable` when it is damaged or encrypted, `no_text` when it is a scan.
+        UnreadableDocumentError: `unreadable` when it is encrypted, `no_text` when it is a scan. A damaged file raises
+            whatever pypdf stumbles over.
     """
     import pypdf
-    from pypdf.errors import PyPdfError
 
-    try:
-        reader = pypdf.PdfReader(io.BytesIO(data))
-        if reader.is_encrypted and not reader.decrypt(""):
-            raise UnreadableDocumentError("unreadable", "encrypted with a password")
-        pages = [_lines_of(page) for page in reader.pages]
-        stated_title = str((reader.metadata or {}).get("/Title") or "")
-    except (PyPdfError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
-        # pypdf raises its own errors and, on some damaged files, whatever its parser stumbles over.
-        raise UnreadableDocumentError("unreadable", f"damaged PDF: {type(error).__name__}: {error}") from error
-    pages = _without_furniture(pages)
+    reader = pypdf.PdfReader(io.BytesIO(data))
+    if reader.is_encrypted and not reader.decrypt(""):
+        raise UnreadableDocumentError("unreadable", "encrypted with a password")
+    pages = [_lines_of(page) for page in reader.pages]
     if not any(pages):
         raise UnreadableDocumentError("no_text", f"{len(pages)} pages without text; a scan needs OCR first")
-    return _sections(pages, stated_title)
+    stated_title = normalise_text(str((reader.metadata or {}).get("/Title") or ""))
+    return _document(pages, "" if _EMPTY_TITLE.match(stated_title) else stated_title)
 
 
 def _lines_of(page: Any) -> list[_Line]:
-    """Lines of a page in reading order, with the size of their largest glyphs."""
-    pieces: list[tuple[str, float, float]] = []
+    """Lines of a page in reading order."""
+    lines: list[_Line] = []
+    parts: list[tuple[str, float, float]] = []
+
+    def close() -> None:
+        text = normalise_text("".join(part for part, _, _ in parts)).translate(_LIGATURES)
+        visible = [part for part in parts if part[0].strip()]
+        if text and visible:
+            # The size that most of the line is set in: a superscript or a drop cap does not count.
+            size = max(visible, key=lambda part: len(part[0]))[1]
+            lines.append(_Line(text, size, visible[0][2]))
+        parts.clear()
 
     def visit(text: str, matrix: list[float], text_matrix: list[float], font: Any, size: float) -> None:
-        pieces.append(
-            (text, abs(size * text_matrix[3] * matrix[3]) or abs(size), text_matrix[5] * matrix[3] + matrix[5])
-        )
+        scale = math.hypot(text_matrix[2], text_matrix[3]) * math.hypot(matrix[2], matrix[3])
+        baseline = text_matrix[4] * matrix[1] + text_matrix[5] * matrix[3] + matrix[5]
+        for index, part in enumerate(text.split("\n")):
+            if index:
+                close()
+            parts.append((part, round(2 * size * scale) / 2, baseline))
 
     page.extract_text(visitor_text=visit)
-    lines: list[_Line] = []
-    open_text, open_size, open_y = "", 0.0, 0.0
-    for text, size, y in pieces:
-        for index, part in enumerate(text.split("\n")):
-            if index > 0:
-                _close(lines, open_text, open_size, open_y)
-                open_text, open_size = "", 0.0
-            if part.strip():
-                open_size, open_y = (max(open_size, size), y) if open_text.strip() else (size, y)
-            open_text += part
-    _close(lines, open_text, open_size, open_y)
+    close()
     return lines
 
 
-def _close(lines: list[_Line], text: str, size: float, y: float) -> None:
-    if normalise_text(text):
-        lines.append(_Line(normalise_text(text), round(size, 1), y))
-
-
-def _without_furniture(pages: list[list[_Line]]) -> list[list[_Line]]:
-    """Pages without the running headers, footers and page numbers."""
-    edges = Counter(
-        _without_digits(line.text) for lines in pages for line in {lines[0], lines[-1]} if lines
-    ) if any(pages) else Counter()  # fmt: skip
-    repeated = {text for text, count in edges.items() if count >= min(_FURNITURE_PAGES, max(2, len(pages)))}
-    kept = []
-    for lines in pages:
-        body = list(lines)
-        while body and _without_digits(body[0].text) in repeated:
-            body.pop(0)
-        while body and _without_digits(body[-1].text) in repeated:
-            body.pop()
-        kept.append(body)
-    return kept
-
-
-def _without_digits(text: str) -> str:
-    return re.sub(r"\d+", "#", text)
-
-
-def _sections(pages: list[list[_Line]], stated_title: str) -> ParsedDocument:
-    sizes = Counter[float]()
-    for lines in pages:
-        for line in lines:
-            sizes[line.size] += len(line.text)
-    body_size = sizes.most_common(1)[0][0]
+def _document(pages: list[list[_Line]], stated_title: str) -> ParsedDocument:
+    sizes = _characters_by_size(pages)
+    body_size = max(sizes, key=lambda size: sizes[size])
     heading_sizes = sorted((size for size in sizes if size >= body_size * _HEADING_RATIO), reverse=True)
+    if sum(sizes[size] for size in heading_sizes) > _MOST_HEADING_SHARE * sum(sizes.values()):
+        heading_sizes = []
+    pages = _without_furniture(pages, frozenset(heading_sizes))
+    paragraphs = list(_paragraphs(pages, frozenset(heading_sizes)))
+    if not heading_sizes and not stated_title and len(paragraphs) > 1 and is_title_line(paragraphs[0][1]):
+        stated_title = paragraphs.pop(0)[1]
     builder = SectionBuilder()
-    for size, text in _paragraphs(pages, body_size):
-        if size >= body_size * _HEADING_RATIO and len(text) <= _LONGEST_HEADING:
+    for size, text in paragraphs:
+        if size in heading_sizes and len(text) <= _LONGEST_HEADING and any(map(str.isalpha, text)):
             builder.add_heading(heading_sizes.index(size) + 1, text)
         else:
             builder.add_block(text)
-    return builder.finish(stated_title)
+    return builder.finish(stated_title, prefer_heading=True)
 
 
-def _paragraphs(pages: list[list[_Line]], body_size: float) -> Iterator[tuple[float, str]]:
-    """(size, text) of each paragraph or heading; a paragraph may go on over a page break."""
-    gap = _usual_gap(pages, body_size)
-    text, size, last_y = "", 0.0, None
+def _characters_by_size(pages: list[list[_Line]]) -> Counter[float]:
+    sizes: Counter[float] = Counter()
     for lines in pages:
-        for index, line in enumerate(lines):
-            new_page = index == 0
-            far = last_y is not None and not new_page and abs(last_y - line.y) > gap * _PARAGRAPH_GAP
-            if text and (line.size != size or far or (new_page and text[-1] in ".!?:")):
-                yield size, text
-                text = ""
-            text = _joined(text, line.text)
-            size, last_y = line.size, line.y
-    if text:
-        yield size, text
+        for line in lines:
+            sizes[line.size] += len(line.text)
+    return sizes
 
 
-def _usual_gap(pages: list[list[_Line]], body_size: float) -> float:
+def _without_furniture(pages: list[list[_Line]], heading_sizes: frozenset[float]) -> list[list[_Line]]:
+    """Pages without running headers and footers, page numbers and tables of contents.
+
+    A header is among the two highest or lowest lines, and stands, digits aside, on two pages of five (odd and even
+    pages may differ), but on three at least or on both of two. Headings stay: slides repeat theirs.
+    """
+    edges = [_edge_lines(lines) if len(pages) > 1 else [] for lines in pages]
+    counts = Counter(key for lines in edges for key in {_furniture_key(line) for line in lines})
+    least = max(0.4 * len(pages), 2 if len(pages) == 2 else 3)
+    kept = []
+    for lines, edge in zip(pages, edges, strict=True):
+        furniture = {
+            line
+            for line in edge
+            if line.size not in heading_sizes
+            and (counts[_furniture_key(line)] >= least or _PAGE_NUMBER.fullmatch(line.text))
+        }
+        kept.append([line for line in lines if line not in furniture and not _CONTENTS_LINE.search(line.text)])
+    return kept
+
+
+def _edge_lines(lines: list[_Line]) -> list[_Line]:
+    by_height = sorted(lines, key=lambda line: line.baseline)
+    return by_height[:_EDGE_LINES] + by_height[_EDGE_LINES:][-_EDGE_LINES:]
+
+
+def _furniture_key(line: _Line) -> str:
+    return re.sub(r"\d+", "#", line.text).casefold()
+
+
+def _paragraphs(pages: list[list[_Line]], heading_sizes: frozenset[float]) -> Iterator[tuple[float, str]]:
+    """(size, text) of paragraphs and headings; a paragraph may go on over a page or column break."""
+    usual_gap = _usual_gap(pages)
+    words = Counter(word for lines in pages for line in lines for word in re.findall(r"[\w-]+", line.text))
+    text = ""
+    previous: _Line | None = None
+    for line in (line for lines in pages for line in lines):
+        if previous is not None and _starts_paragraph(previous, line, usual_gap, heading_sizes):
+            yield previous.size, text
+            text = ""
+        text = _joined(text, line.text, words)
+        previous = line
+    if previous is not None:
+        yield previous.size, text
+
+
+def _starts_paragraph(above: _Line, below: _Line, usual_gap: float, heading_sizes: frozenset[float]) -> bool:
+    if _BULLET.match(below.text):
+        return True
+    if above.size != below.size and (above.size in heading_sizes or below.size in heading_sizes):
+        return True
+    gap = above.baseline - below.baseline
+    if gap <= 0 and abs(gap) > usual_gap:  # A new page or column: the sentence tells whether the paragraph goes on.
+        return above.size in heading_sizes or not (below.text[0].islower() or _WORD_BREAK.search(above.text))
+    if above.size in heading_sizes:  # A heading of two lines has a wider pitch than the running text.
+        return gap > 1.6 * above.size
+    return gap > usual_gap * _PARAGRAPH_GAP
+
+
+def _usual_gap(pages: list[list[_Line]]) -> float:
+    """The most frequent distance of two baselines; infinite when no two lines tell."""
     gaps = Counter(
-        round(abs(above.y - below.y), 1)
+        round(above.baseline - below.baseline, 1)
         for lines in pages
-        for above, below in itertools.pairwise(lines)
-        if above.size == below.size == body_size
+        for above, below in pairwise(lines)
+        if above.size == below.size and above.baseline > below.baseline
     )
-    return gaps.most_common(1)[0][0] if gaps else body_size * 1.2
+    return max(gaps, key=lambda gap: gaps[gap]) if gaps else math.inf
 
 
-def _joined(text: str, line: str) -> str:
-    if not text:
-        return line
-    if _HYPHEN.search(text) and line[:1].islower():
-        return text[:-1] + line
-    return f"{text} {line}"
+def _joined(text: str, line: str, words: Counter[str]) -> str:
+    """Text with the line after it; a word hyphenated at the line end is mended unless the document writes it so."""
+    broken = _WORD_BREAK.search(text)
+    if not broken or not line[:1].isalpha():
+        return f"{text} {line}" if text else line
+    rest = re.match(r"\w+", line)
+    ends_soft = text.endswith("\u00ad")
+    hyphenated = f"{broken[1]}-{rest[0] if rest else ''}"
+    is_compound = not ends_soft and (words[hyphenated] > words[hyphenated.replace("-", "")] or line[0].isupper())
+    return f"{text}{line}" if is_compound else f"{text[:-1]}{line}"

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 
-from domain_embed_pipeline.corpus.structure import ParsedDocument, ReadyChunk, SectionBuilder
+from domain_embed_pipeline.corpus.structure import ParsedDocument, ReadyChunk, SectionBuilder, is_title_line
 
 _SEPARATOR = re.compile(r"^---$", re.MULTILINE)
 _PARAGRAPH_END = re.compile(r"\n[ \t]*(?:\n[ \t]*)+")
 _LIST_ITEM = re.compile(r"\s*(?:[-*+•–]|\(?\w{1,3}[.)])\s")
-_LONGEST_TITLE = 100
 
 
 def parse_text(text: str) -> ParsedDocument | list[ReadyChunk]:
@@ -21,17 +20,12 @@ def parse_text(text: str) -> ParsedDocument | list[ReadyChunk]:
         return [ReadyChunk(piece.strip()) for piece in _SEPARATOR.split(text) if piece.strip()]
     paragraphs = [paragraph.strip("\n") for paragraph in _PARAGRAPH_END.split(text) if paragraph.strip()]
     title = ""
-    if len(paragraphs) > 1 and _is_title(paragraphs[0]):
+    if len(paragraphs) > 1 and is_title_line(paragraphs[0]):
         title = paragraphs.pop(0)
     builder = SectionBuilder()
     for paragraph in paragraphs:
         builder.add_block(paragraph, "lines" if _is_list(paragraph) else "prose")
     return builder.finish(title)
-
-
-def _is_title(paragraph: str) -> bool:
-    line = paragraph.strip()
-    return "\n" not in line and len(line) <= _LONGEST_TITLE and line[-1] not in ".!?:;,。！？" and line[:1].isalnum()
 
 
 def _is_list(paragraph: str) -> bool:

@@ -5,12 +5,14 @@ import dagster as dg
 from domain_embed_pipeline.defs import metadata
 from domain_embed_pipeline.defs.assets.corpus import OWNERS
 from domain_embed_pipeline.defs.config import ComparisonConfig
+from domain_embed_pipeline.defs.report import write_comparison_report
 from domain_embed_pipeline.defs.resources import Deployment
 from domain_embed_pipeline.evaluation.comparison import CertificateOutcome, compare
 from domain_embed_pipeline.evaluation.evaluate import clusters_of_chunks, evaluate_model
 from domain_embed_pipeline.evaluation.records import Comparison, Evaluation
 from domain_embed_pipeline.evaluation.slices import make_slices
 from domain_embed_pipeline.pairs.records import TrainingPairs
+from domain_embed_pipeline.questions.generation import GeneratedQuestions
 from domain_embed_pipeline.records import Corpus, DocumentSplits, EvaluationSet
 from domain_embed_pipeline.serving.live import ServingEvaluation, evaluate_serving
 from domain_embed_pipeline.training.stages import CandidateResult
@@ -64,6 +66,7 @@ def model_comparison(
     corpus_chunks: Corpus,
     document_splits: DocumentSplits,
     evaluation_set: EvaluationSet,
+    generated_questions: GeneratedQuestions,
     training_pairs: TrainingPairs,
     finetuned_model: CandidateResult,
     baseline_evaluation: Evaluation,
@@ -83,13 +86,16 @@ def model_comparison(
         slices=make_slices(corpus_chunks, evaluation_set, "test"),
         settings=config.to_settings(),
     )
-    report = metadata.write_comparison_report(
+    report = write_comparison_report(
         deployment.workspace,
+        comparison,
         corpus=corpus_chunks,
-        comparison=comparison,
-        evaluations=(baseline_evaluation, serving_evaluation.evaluation, finetuned_evaluation),
-        candidate=finetuned_model,
+        base=baseline_evaluation,
+        candidate=finetuned_evaluation,
+        serving=serving_evaluation.evaluation,
+        chosen=finetuned_model,
         certificate=certificate,
+        questions=generated_questions,
     )
     return dg.MaterializeResult(value=comparison, metadata=metadata.of_comparison(comparison, report))
 

@@ -4,9 +4,14 @@ import dagster as dg
 
 from domain_embed_pipeline.defs import metadata
 from domain_embed_pipeline.defs.assets.corpus import OWNERS
-from domain_embed_pipeline.defs.config import QuestionsConfig, StructuralPairsConfig, TrainingPairsConfig
+from domain_embed_pipeline.defs.config import (
+    EvaluationSetConfig,
+    QuestionsConfig,
+    StructuralPairsConfig,
+    TrainingPairsConfig,
+)
 from domain_embed_pipeline.defs.resources import Deployment
-from domain_embed_pipeline.pairs.evaluation_sets import make_evaluation_set
+from domain_embed_pipeline.pairs.current_set import current_evaluation_set
 from domain_embed_pipeline.pairs.records import StructuralPairs, TrainingPairs
 from domain_embed_pipeline.pairs.structural import structural_pairs as make_structural_pairs
 from domain_embed_pipeline.pairs.training_pairs import build_training_pairs
@@ -53,15 +58,20 @@ def structural_pairs(
 @dg.asset(group_name=GROUP, kinds={"python", "parquet"}, code_version="1", owners=OWNERS)
 def evaluation_set(
     deployment: Deployment,
+    config: EvaluationSetConfig,
     corpus_chunks: Corpus,
     document_splits: DocumentSplits,
     generated_questions: GeneratedQuestions,
 ) -> dg.MaterializeResult[EvaluationSet]:
     """Held-out queries with their relevant chunks: your own when you gave some, else of held-out documents."""
-    queries = make_evaluation_set(
-        corpus_chunks, document_splits, questions=generated_questions.questions,
+    queries = current_evaluation_set(
+        corpus_chunks,
+        document_splits,
+        questions=generated_questions.questions,
         queries_path=deployment.settings.queries_path,
-    )  # fmt: skip
+        frozen_folder=deployment.workspace.frozen_queries,
+        renew=config.renew,
+    )
     return dg.MaterializeResult(
         value=queries,
         metadata=metadata.of_evaluation_set(queries),
@@ -84,13 +94,13 @@ def training_pairs(
     What was dropped is listed with its reason. A pair that gives away an evaluation query leaves training, never the
     query the test.
     """
-    workspace = deployment.workspace
+    workspace, user_pairs_path = deployment.workspace, deployment.settings.user_pairs_path
     pairs = build_training_pairs(
         corpus_chunks,
         document_splits,
         questions=generated_questions.questions,
-        structural=structural_pairs.pairs,
-        user_pairs=load_user_pairs(deployment.settings.user_pairs_path, corpus_chunks).pairs,
+        structural=structural_pairs,
+        user_pairs=load_user_pairs(user_pairs_path, corpus_chunks) if user_pairs_path else None,
         evaluation_set=evaluation_set,
         settings=config.to_settings(),
         encoder=workspace.registry.encoder(workspace.base_model.model_version),

@@ -15,7 +15,7 @@ from domain_embed_pipeline.records import TrainingPair
 
 
 def _any_of(*patterns: str) -> re.Pattern[str]:
-    return re.compile("|".join(patterns), re.IGNORECASE)
+    return re.compile("|".join(patterns), re.IGNORECASE | re.MULTILINE)
 
 
 _CONTENTS_HEADING = _any_of(r"^\W*(table of contents|contents|list of (figures|tables)|index)\W*$")

@@ -1,0 +1,91 @@
+"""The evaluation set of a run: the user's own queries, else the frozen generated set, else a new one.
+
+What belongs here: which of these it is. What does not: how each is made (`evaluation_sets`, `frozen_sets`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from domain_embed_pipeline.errors import CorpusTooSmallError
+from domain_embed_pipeline.ids import digest_of
+from domain_embed_pipeline.pairs.evaluation_sets import (
+    EvaluationSetSettings,
+    generated_evaluation_set,
+    load_user_evaluation_set,
+)
+from domain_embed_pipeline.pairs.frozen_sets import FrozenEvaluationSet, freeze, refresh_evaluation_set
+from domain_embed_pipeline.records import Corpus, DocumentSplits, EvaluationSet, Question
+from domain_embed_pipeline.tables import load_record, save_record
+
+logger = logging.getLogger(__name__)
+
+
+def current_evaluation_set(
+    corpus: Corpus,
+    splits: DocumentSplits,
+    *,
+    questions: Sequence[Question],
+    queries_path: str | None,
+    frozen_folder: Path,
+    renew: bool = False,
+    settings: EvaluationSetSettings | None = None,
+) -> EvaluationSet:
+    """Held-out queries over the corpus as it is now.
+
+    Args:
+        corpus: Chunks that queries are relevant to.
+        splits: Held-out documents.
+        questions: Of all chunks; those of held-out documents become queries.
+        queries_path: The user's own BEIR folder; when given, nothing is generated.
+        frozen_folder: Where a generated set is kept, so that later runs measure with the same queries.
+        renew: Make a new generated set although there is a frozen one; old figures no longer compare.
+        settings: How a set is made.
+
+    Raises:
+        EvaluationSetError: If the user's queries are unusable.
+        CorpusTooSmallError: If no query can be generated.
+    """
+    if queries_path is not None:
+        return load_user_evaluation_set(queries_path, corpus, settings=settings)
+    frozen = None if renew else _load(frozen_folder)
+    if frozen is not None:
+        refreshed = refresh_evaluation_set(frozen, corpus, splits=splits)
+        if refreshed is not None:
+            return refreshed
+    made = _generated(corpus, splits, questions, settings)
+    save_record(freeze(made, corpus), str(frozen_folder))
+    return made
+
+
+def _load(folder: Path) -> FrozenEvaluationSet | None:
+    try:
+        return load_record(FrozenEvaluationSet, str(folder))
+    except FileNotFoundError:
+        return None
+
+
+def _generated(
+    corpus: Corpus, splits: DocumentSplits, questions: Sequence[Question], settings: EvaluationSetSettings | None
+) -> EvaluationSet:
+    try:
+        return generated_evaluation_set(corpus, splits, questions, settings=settings)
+    except CorpusTooSmallError:
+        headings = _headings_as_questions(corpus)
+        if not headings:
+            raise
+        logger.warning(
+            "No question of a held-out document is to be had, so headings stand for queries. Any model finds a "
+            "passage by its heading: supply real queries (DOMAIN_EMBED_QUERIES_PATH) or a key before you trust this."
+        )
+        return generated_evaluation_set(corpus, splits, headings, settings=settings)
+
+
+def _headings_as_questions(corpus: Corpus) -> list[Question]:
+    return [
+        Question(f"g-{digest_of('heading', chunk.chunk_id)[:24]}", chunk.chunk_id, "heading", chunk.title, "headings")
+        for chunk in corpus.chunks
+        if chunk.title
+    ]

@@ -1,0 +1,35 @@
+"""What every test gets: no hub, few threads, and an environment that says nothing about a deployment."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Before torch or transformers is imported anywhere.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "2")
+
+_FORBIDDEN_PREFIXES = ("DOMAIN_EMBED_", "ANTHROPIC_")
+_ALLOWED = ("DOMAIN_EMBED_TEST_",)
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No deployment variables, and a working directory in which no `.env` lies."""
+    for name in list(os.environ):
+        if name.startswith(_FORBIDDEN_PREFIXES) and not name.startswith(_ALLOWED):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path_factory.mktemp("work"))
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Folder of a tiny real model whose vocabulary is the planted words; usable as a base model's name."""
+    from domain_embed_pipeline_tests.tiny_model import build_tiny_model, planted_words
+
+    return build_tiny_model(tmp_path_factory.mktemp("models") / "tiny", planted_words())
