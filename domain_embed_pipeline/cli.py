@@ -201,8 +201,13 @@ def import_(
         summary = import_questions(str(file), corpus=workspace.load_corpus(), ledger=ledger, generator=generator)
     if as_json:
         _write(json.dumps(dataclasses.asdict(summary), ensure_ascii=False))
-    else:
-        _write(str(summary))
+        return
+    _write(
+        f"{file}: {summary.questions} questions for {summary.chunks} chunks, {summary.added} of them new; "
+        f"{len(summary.unmatched)} lines name no chunk, {len(summary.bad)} lines are unusable."
+    )
+    for problem in (*summary.unmatched, *summary.bad)[:10]:
+        typer.secho(f"  line {problem.line_number}: {problem.detail}", err=True, fg="yellow")
 
 
 @questions_app.command("estimate")

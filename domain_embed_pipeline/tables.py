@@ -108,21 +108,42 @@ def save_record(record: Any, folder: str) -> None:
     """Write a record folder, replacing what was there only when all of it is written."""
     filesystem, path = fsspec.core.url_to_fs(str(folder))
     staged = f"{path}.{uuid.uuid4().hex}.staged"
-    filesystem.makedirs(staged, exist_ok=True)
+    try:
+        filesystem.makedirs(staged, exist_ok=True)
+        _write(record, filesystem, staged)
+        _swap(filesystem, staged, path)
+    finally:
+        if filesystem.exists(staged):
+            filesystem.rm(staged, recursive=True)
+
+
+def _swap(filesystem: Any, staged: str, path: str) -> None:
+    """Put the staged folder in place of `path`; a failure puts back what was there."""
+    if not filesystem.exists(path):
+        filesystem.mv(staged, path, recursive=True)
+        return
+    replaced = f"{staged}.replaced"
+    filesystem.mv(path, replaced, recursive=True)
+    try:
+        filesystem.mv(staged, path, recursive=True)
+    except BaseException:
+        filesystem.mv(replaced, path, recursive=True)
+        raise
+    filesystem.rm(replaced, recursive=True)
+
+
+def _write(record: Any, filesystem: Any, folder: str) -> None:
     plain: dict[str, Any] = {}
     for name, annotation in _hints(type(record)).items():
         value = getattr(record, name)
         if _is_row_tuple(annotation):
-            with filesystem.open(f"{staged}/{name}.parquet", "wb") as file:
+            with filesystem.open(f"{folder}/{name}.parquet", "wb") as file:
                 pq.write_table(table_of(typing.get_args(annotation)[0], value), file)
         else:
             plain[name] = _plain(value)
     document = {"type": type(record).__name__, "fields": plain}
-    with filesystem.open(f"{staged}/record.json", "w", encoding="utf-8") as file:
+    with filesystem.open(f"{folder}/record.json", "w", encoding="utf-8") as file:
         json.dump(document, file, ensure_ascii=False, indent=1, allow_nan=True)
-    if filesystem.exists(path):
-        filesystem.rm(path, recursive=True)
-    filesystem.mv(staged, path, recursive=True)
 
 
 def _plain(value: Any) -> Any:

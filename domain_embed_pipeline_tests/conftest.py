@@ -10,8 +10,7 @@ import pytest
 # Before torch or transformers is imported anywhere.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
-for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_name, "2")
+os.environ.setdefault("OMP_NUM_THREADS", "2")
 
 _FORBIDDEN_PREFIXES = ("DOMAIN_EMBED_", "ANTHROPIC_")
 _ALLOWED = ("DOMAIN_EMBED_TEST_",)

@@ -6,10 +6,14 @@ texts and seed give the same files.
 
 from __future__ import annotations
 
-import json
+import random
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 WIDTH = 32
 MAX_LENGTH = 64
@@ -33,6 +37,9 @@ def build_tiny_model(
     from sentence_transformers.base.modules import Normalize, Transformer
     from sentence_transformers.sentence_transformer.modules import Pooling
     from transformers import BertConfig, BertModel
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
 
     folder = Path(folder)
     backbone = folder.parent / f".{folder.name}.backbone"
@@ -50,7 +57,7 @@ def build_tiny_model(
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        BertModel(config, add_pooling_layer=False).save_pretrained(backbone)
+        BertModel(config).save_pretrained(backbone)
     tokenizer.save_pretrained(backbone)
     transformer = Transformer(str(backbone), max_seq_length=MAX_LENGTH)
     model = SentenceTransformer(modules=[transformer, Pooling(width), Normalize()], device="cpu")
@@ -58,7 +65,7 @@ def build_tiny_model(
     return str(folder)
 
 
-def _tokenizer(texts: Iterable[str]):
+def _tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
@@ -70,21 +77,37 @@ def _tokenizer(texts: Iterable[str]):
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", vocabulary["[SEP]"]), ("[CLS]", vocabulary["[CLS]"]))
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        model_max_length=MAX_LENGTH,
-        **{name: token for name, token in zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), SPECIAL_TOKENS, strict=True)},
-    )
+    names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
+    special = dict(zip(names, SPECIAL_TOKENS, strict=True))
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=MAX_LENGTH, **special)
 
 
-def change_weights(folder: str | Path, *, factor: float) -> None:
-    """Multiply every weight of a model folder: another model under the same names."""
+def change_weights(folder: str | Path, *, seed: int = 1) -> None:
+    """Add a little noise to every weight of a model folder: another model under the same names."""
+    import torch
     from safetensors.torch import load_file, save_file
 
     path = Path(folder) / "model.safetensors"
-    save_file({name: weight * factor for name, weight in load_file(path).items()}, path, metadata={"format": "pt"})
+    generator = torch.Generator().manual_seed(seed)
+    weights = {
+        name: weight + 0.1 * torch.randn(weight.shape, generator=generator) for name, weight in load_file(path).items()
+    }
+    save_file(weights, path, metadata={"format": "pt"})
 
 
-def set_similarity_name(folder: str | Path, name: str) -> None:
-    path = Path(folder) / "config_sentence_transformers.json"
-    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"similarity_fn_name": name}), "utf-8")
+TOPICS = 30
+
+
+def planted_words() -> list[str]:
+    """The vocabulary of `planted_texts`."""
+    return [f"{kind}{topic}" for kind in ("ask", "tell") for topic in range(TOPICS)] + ["how", "is", "noted", "here"]
+
+
+def planted_texts(count: int, *, seed: int = 0) -> list[tuple[str, str]]:
+    """Queries with their passages: the words of the two never meet, so only training can match them.
+
+    Each speaks of two of 30 topics; no two speak of the same two.
+    """
+    couples = [(first, second) for first in range(TOPICS) for second in range(first)]
+    chosen = random.Random(seed).sample(couples, count)
+    return [(f"how is ask{a} ask{b}", f"tell{a} tell{b} is noted here") for a, b in chosen]

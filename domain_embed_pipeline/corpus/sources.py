@@ -5,10 +5,15 @@ What belongs here: what is a document by its name, place and size. What does not
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
+import stat
+import unicodedata
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 import fsspec
@@ -16,11 +21,15 @@ import fsspec
 from domain_embed_pipeline.corpus.settings import CorpusSettings
 from domain_embed_pipeline.errors import CorpusSourceError, UnreadableDocumentError
 
+logger = logging.getLogger(__name__)
+
 DOCUMENT_SUFFIXES = frozenset({".txt", ".md", ".markdown", ".html", ".htm", ".pdf", ".docx"})
 READY_SUFFIXES = frozenset({".jsonl", ".parquet"})
-_LITTER = ("~$", ".~", "Thumbs.db", "desktop.ini")
+FORMATS = ", ".join(sorted(DOCUMENT_SUFFIXES | READY_SUFFIXES))
+_LITTER_STARTS = ("~$", ".~")
+_LITTER = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
+# Beside a corpus.jsonl these hold what is asked, not what is found: as chunks they would leak every test query.
 _BEIR_COMPANIONS = frozenset({"queries.jsonl", "questions.jsonl"})
-"""Beside a corpus.jsonl these hold what is asked, not what is found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,30 +47,42 @@ class SourceFile:
     @property
     def suffix(self) -> str:
         """Lower-case extension with its dot."""
-        return os.path.splitext(self.document_id)[1].lower()  # noqa: PTH122 - the path may be a URL's
+        return PurePosixPath(self.document_id).suffix.lower()
 
-    def open(self) -> IO[bytes]:
-        """The file's bytes.
+    @contextmanager
+    def opened(self) -> Iterator[IO[bytes]]:
+        """The file's bytes, closed afterwards.
 
         Raises:
-            UnreadableDocumentError: `vanished` or `unreadable`.
+            UnreadableDocumentError: `vanished` or `unreadable`, also for what goes wrong while it is open.
+            CorpusSourceError: If the store behind it does not answer: a corpus that lacks what could not be fetched
+                would pass for one from which documents were deleted.
         """
         try:
-            return self.filesystem.open(self.path, "rb")
+            with self.filesystem.open(self.path, "rb") as file:
+                yield file
         except FileNotFoundError as error:
             raise UnreadableDocumentError("vanished", "it was listed and is gone") from error
+        except (ConnectionError, TimeoutError) as error:
+            raise CorpusSourceError(
+                f"{self.path} cannot be fetched: {error}", fix="Run again when the store answers."
+            ) from error
         except OSError as error:
-            raise UnreadableDocumentError("unreadable", str(error)) from error
+            raise UnreadableDocumentError("unreadable", error.strerror or str(error)) from error
 
-    def read(self) -> bytes:
-        """All bytes of the file; errors as for `open`."""
-        try:
-            with self.open() as file:
-                return file.read()
-        except FileNotFoundError as error:
-            raise UnreadableDocumentError("vanished", "it was listed and is gone") from error
-        except OSError as error:
-            raise UnreadableDocumentError("unreadable", str(error)) from error
+    def read(self, *, most_bytes: int) -> bytes:
+        """All bytes of the file, of which no more than the limit are read.
+
+        Raises:
+            UnreadableDocumentError: `too_large`, or as for `opened`.
+        """
+        if self.byte_count > most_bytes:
+            raise UnreadableDocumentError("too_large", f"{self.byte_count} bytes, over the limit of {most_bytes}")
+        with self.opened() as file:
+            data = file.read(most_bytes + 1)
+        if len(data) > most_bytes:
+            raise UnreadableDocumentError("too_large", f"grew over the limit of {most_bytes} bytes while being read")
+        return data
 
 
 def list_files(location: str, *, settings: CorpusSettings) -> list[SourceFile]:
@@ -83,72 +104,111 @@ def list_files(location: str, *, settings: CorpusSettings) -> list[SourceFile]:
             fix="Set DOMAIN_EMBED_CORPUS_PATH to a folder or file of documents.",
         )
     if not is_folder:
-        name = root.rstrip("/").rpartition("/")[2]
-        return [SourceFile(name, root, filesystem.size(root) or 0, filesystem)]
+        return [SourceFile(_portable(PurePosixPath(root).name), root, filesystem.size(root) or 0, filesystem)]
     is_local = "file" in ((filesystem.protocol,) if isinstance(filesystem.protocol, str) else filesystem.protocol)
-    found = _local_files(Path(root), filesystem) if is_local else _remote_files(root, filesystem)
-    files = sorted(
-        (file for file in found if _is_wanted(file.document_id, settings)), key=lambda file: file.document_id
-    )
-    return _without_companions(files)
+    found = _local_files(Path(root), filesystem, settings) if is_local else _remote_files(root, filesystem, settings)
+    return _without_companions(sorted(found, key=lambda file: file.document_id))
 
 
-def _local_files(root: Path, filesystem: Any) -> Iterator[SourceFile]:
-    """Files under a local folder. Links are followed within it, once; others are set aside."""
+def _local_files(root: Path, filesystem: Any, settings: CorpusSettings) -> Iterator[SourceFile]:
+    """Files under a local folder. A link to a folder is not followed: what lies within is read where it lies."""
     real_root = root.resolve()
-    for folder, subfolders, names in os.walk(root):
-        for name in [*names, *(each for each in subfolders if (Path(folder) / each).is_symlink())]:
-            path = Path(folder) / name
-            document_id = path.relative_to(root).as_posix()
-            problem = _link_problem(path, real_root) if path.is_symlink() else None
-            if problem is None and not path.is_file():
-                problem = UnreadableDocumentError("unreadable", "a linked folder; it is read where it lies")
-            size = 0
-            if problem is None:
-                try:
-                    size = path.stat().st_size
-                except OSError as error:
-                    problem = UnreadableDocumentError("vanished", str(error))
-            yield SourceFile(document_id, str(path), size, filesystem, problem)
+    folders = [str(root)]
+    while folders:
+        folder = folders.pop()
+        try:
+            entries = list(os.scandir(folder))
+        except OSError as error:
+            problem = UnreadableDocumentError("unreadable", f"the folder cannot be listed: {error.strerror}")
+            yield SourceFile(_document_id(folder, root), folder, 0, filesystem, problem)
+            continue
+        for entry in entries:
+            if not _is_wanted(entry.name, settings):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(entry.path)
+                continue
+            try:
+                size = _checked_size(entry, real_root)
+            except UnreadableDocumentError as problem:
+                yield SourceFile(_document_id(entry.path, root), entry.path, 0, filesystem, problem)
+            else:
+                if size is not None:
+                    yield SourceFile(_document_id(entry.path, root), entry.path, size, filesystem)
 
 
-def _link_problem(path: Path, root: Path) -> UnreadableDocumentError | None:
+def _checked_size(entry: os.DirEntry[str], real_root: Path) -> int | None:
+    """Bytes of a file; None for a link to a folder that is listed anyway.
+
+    Raises:
+        UnreadableDocumentError: `symlink_loop`, `symlink_outside`, `vanished`, `unsupported` or `unreadable`.
+    """
     try:
-        target = path.resolve(strict=True)
+        if entry.is_symlink():
+            target = Path(entry.path).resolve(strict=True)
+            if not target.is_relative_to(real_root):
+                raise UnreadableDocumentError("symlink_outside", f"the link leads out of the corpus, to {target}")
+            if target.is_dir():
+                return _linked_folder(Path(entry.path), target)
+        status = entry.stat()
+    except FileNotFoundError as error:
+        reason = "broken_symlink" if entry.is_symlink() else "vanished"
+        raise UnreadableDocumentError(reason, "there is nothing at its path") from error
     except (OSError, RuntimeError) as error:
-        return UnreadableDocumentError("symlink_loop", f"the link leads nowhere: {error}")
-    if not target.is_relative_to(root):
-        return UnreadableDocumentError("symlink_outside", f"the link leads out of the corpus, to {target}")
-    if target.is_dir() and path.parent.resolve().is_relative_to(target):
-        return UnreadableDocumentError("symlink_loop", f"the link leads back to {target}")
-    return None
+        # Path.resolve reports a loop as RuntimeError up to Python 3.12 and as ELOOP from 3.13 on.
+        is_loop = isinstance(error, RuntimeError) or error.errno == errno.ELOOP
+        raise UnreadableDocumentError("symlink_loop" if is_loop else "unreadable", str(error)) from error
+    if not stat.S_ISREG(status.st_mode):
+        raise UnreadableDocumentError("unsupported", "a pipe, socket or device, not a file")
+    return status.st_size
 
 
-def _remote_files(root: str, filesystem: Any) -> Iterator[SourceFile]:
+def _linked_folder(link: Path, target: Path) -> None:
+    if link.parent.resolve().is_relative_to(target):
+        raise UnreadableDocumentError("symlink_loop", f"the link leads back to {target}")
+    logger.debug("%s is a link to %s, which is read where it lies", link, target)
+
+
+def _remote_files(root: str, filesystem: Any, settings: CorpusSettings) -> Iterator[SourceFile]:
+    prefix = root.rstrip("/") + "/"
     for path, entry in filesystem.find(root, detail=True).items():
-        document_id = path[len(root) :].lstrip("/")
-        yield SourceFile(document_id, path, int(entry.get("size") or 0), filesystem)
+        document_id = path.removeprefix(prefix)
+        if all(_is_wanted(part, settings) for part in document_id.split("/")):
+            yield SourceFile(_portable(document_id), path, int(entry.get("size") or 0), filesystem)
 
 
-def _is_wanted(document_id: str, settings: CorpusSettings) -> bool:
-    parts = document_id.split("/")
-    if parts[-1].startswith(_LITTER) or parts[-1] == ".DS_Store":
+def _document_id(path: str, root: Path) -> str:
+    return _portable(Path(path).relative_to(root).as_posix())
+
+
+def _portable(path: str) -> str:
+    """The same id on every machine: macOS stores decomposed names, and a Linux name may be no UTF-8 at all."""
+    return unicodedata.normalize("NFC", os.fsencode(path).decode("utf-8", "replace"))
+
+
+def _is_wanted(name: str, settings: CorpusSettings) -> bool:
+    if name in _LITTER or name.startswith(_LITTER_STARTS):
         return False
-    return settings.read_hidden or not any(part.startswith(".") for part in parts)
+    return settings.read_hidden or not name.startswith(".")
 
 
 def _without_companions(files: list[SourceFile]) -> list[SourceFile]:
     """Files less the queries, questions and judgments that lie beside a BEIR corpus."""
-    folders = {_folder(file) for file in files if file.document_id.rpartition("/")[2] == "corpus.jsonl"}
-    return [
-        file
-        for file in files
-        if not (
-            (_folder(file) in folders and file.document_id.rpartition("/")[2] in _BEIR_COMPANIONS)
-            or (file.suffix == ".tsv" and _folder(file).removesuffix("qrels").rstrip("/") in folders)
+    folders = {_folder(file) for file in files if PurePosixPath(file.document_id).name == "corpus.jsonl"}
+    kept = [file for file in files if not _is_companion(file, folders)]
+    if len(kept) < len(files):
+        logger.info(
+            "%d files beside a corpus.jsonl hold queries or judgments and are no documents", len(files) - len(kept)
         )
-    ]
+    return kept
+
+
+def _is_companion(file: SourceFile, corpus_folders: set[str]) -> bool:
+    path = PurePosixPath(file.document_id)
+    if path.name in _BEIR_COMPANIONS:
+        return _folder(file) in corpus_folders
+    return path.suffix == ".tsv" and path.parent.name == "qrels" and str(path.parent.parent) in corpus_folders
 
 
 def _folder(file: SourceFile) -> str:
-    return file.document_id.rpartition("/")[0]
+    return str(PurePosixPath(file.document_id).parent)

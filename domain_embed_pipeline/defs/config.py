@@ -12,6 +12,7 @@ from pydantic import Field
 
 from domain_embed_pipeline.corpus.settings import CorpusSettings
 from domain_embed_pipeline.evaluation.comparison import ComparisonSettings
+from domain_embed_pipeline.pairs.leakage import LeakageSettings
 from domain_embed_pipeline.pairs.splits import SplitSettings
 from domain_embed_pipeline.pairs.structural import StructuralSettings
 from domain_embed_pipeline.pairs.training_pairs import TrainingPairSettings
@@ -93,13 +94,21 @@ class TrainingPairsConfig(dg.Config):
     structural_share: float = Field(
         default=0.5, ge=0, le=10, description="Structural pairs per question pair; more drown good questions."
     )
+    leak_similarity: float = Field(
+        default=0.9, gt=0, le=1.01, description="Cosine (base model) from which a pair is a test query in other words; "
+        "models whose cosines are all high (e5) need about 0.95."
+    )  # fmt: skip
     adjacent_sentence_weight: float = Field(
         default=1.0, ge=0, le=10, description="Weight of sentence pairs against 2 for title-body pairs; 0 drops them."
     )
 
     def to_settings(self) -> TrainingPairSettings:
         """The library's settings."""
-        return TrainingPairSettings(**self.model_dump())
+        return TrainingPairSettings(
+            structural_share=self.structural_share,
+            adjacent_sentence_weight=self.adjacent_sentence_weight,
+            leakage=LeakageSettings(embedding_similarity=self.leak_similarity),
+        )
 
 
 class TrainingConfig(dg.Config):

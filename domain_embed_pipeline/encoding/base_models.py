@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,12 +98,29 @@ def _base_model_at(name: str, folder: Path, known: KnownModel | None) -> BaseMod
             f"{folder} holds no .safetensors file, so {name!r} cannot be loaded.",
             fix="Convert the model to safetensors; pickled weights can run code and are refused.",
         )
+    pickled = [
+        path for path in sorted(folder.rglob("pytorch_model*.bin")) if not any(path.parent.glob("*.safetensors"))
+    ]
+    if pickled:
+        raise BaseModelNotFoundError(
+            f"{pickled[0]} is pickled and has no .safetensors file beside it, so {name!r} is not loaded.",
+            fix="Convert all of the model to safetensors; pickled weights can run code and are refused.",
+        )
+    query_prompt, passage_prompt = (known.query_prompt, known.passage_prompt) if known else _stored_prompts(folder)
     return BaseModel(
         name=known.hub_name.split("/")[1] if known else Path(name).name,
         folder=str(folder.resolve()),
-        query_prompt=known.query_prompt if known else "",
-        passage_prompt=known.passage_prompt if known else "",
+        query_prompt=query_prompt,
+        passage_prompt=passage_prompt,
     )
+
+
+def _stored_prompts(folder: Path) -> tuple[str, str]:
+    """Prompts of queries and passages that the authors of a model stored with it."""
+    path = folder / "config_sentence_transformers.json"
+    prompts = json.loads(path.read_text(encoding="utf-8")).get("prompts") if path.is_file() else None
+    prompts = prompts or {}
+    return prompts.get("query") or "", prompts.get("document") or prompts.get("passage") or ""
 
 
 def weight_files(folder: Path) -> list[Path]:

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from domain_embed_pipeline.encoding.fingerprint import fingerprinted, folder_digest
-from domain_embed_pipeline.encoding.hardware import choose_device, choose_dtype
+from domain_embed_pipeline.encoding.hardware import choose_device, choose_dtype, is_out_of_memory
 from domain_embed_pipeline.encoding.spec import EncoderSpec
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
     from sentence_transformers import SentenceTransformer
 
 logger = logging.getLogger(__name__)
@@ -40,6 +41,9 @@ def load_model(folder: str, *, device: str | None = None, max_length: int | None
         local_files_only=True,
         model_kwargs={"use_safetensors": True},
     )
+    # A card that is written with the weights looks for its base model on the hub, and encodes examples.
+    model.model_card_data.local_files_only = True
+    model.model_card_data.generate_widget_examples = False
     if max_length is not None:
         model.max_seq_length = min(max_length, model.max_seq_length or max_length)
     return model
@@ -78,6 +82,7 @@ class SentenceTransformerEncoder:
         model.max_seq_length = spec.max_length
         self._model = model.eval()
         self._spec = spec
+        self._batch_size = GPU_BATCH_SIZE if model.device.type == "cuda" else BATCH_SIZE
 
     @property
     def spec(self) -> EncoderSpec:
@@ -98,18 +103,27 @@ class SentenceTransformerEncoder:
 
         if not texts:
             return np.zeros((0, self._spec.dimension), dtype=np.float32)
-        on_gpu = self._model.device.type == "cuda"
-        vectors = self._model.encode(
-            list(texts),
-            prompt=prompt or None,
-            batch_size=GPU_BATCH_SIZE if on_gpu else BATCH_SIZE,
-            show_progress_bar=False,
-            convert_to_tensor=True,
-        )
-        vectors = vectors.to(dtype=torch.float32)
+        vectors = self._forward(list(texts), prompt).to(dtype=torch.float32)
         if self._spec.normalize:
             vectors = torch.nn.functional.normalize(vectors, dim=1)
         return vectors.cpu().numpy()
+
+    def _forward(self, texts: list[str], prompt: str) -> torch.Tensor:
+        """Encode; when memory runs out, from the start with half the batch, which the encoder then keeps."""
+        import torch
+
+        while True:
+            try:
+                # An empty prompt, not None: with None the model's own default prompt would be used.
+                return self._model.encode(
+                    texts, prompt=prompt, batch_size=self._batch_size, show_progress_bar=False, convert_to_tensor=True
+                )
+            except RuntimeError as error:
+                if self._batch_size == 1 or not is_out_of_memory(error):
+                    raise
+            self._batch_size //= 2
+            logger.warning("Memory ran out while encoding; batches of %d from now on.", self._batch_size)
+            torch.cuda.empty_cache()
 
 
 def load_encoder(folder: str, spec: EncoderSpec) -> SentenceTransformerEncoder:

@@ -87,8 +87,9 @@ def split_documents(
         DocumentSplit(document_id, cluster_id, sides[cluster_id])
         for document_id, cluster_id in sorted(document_clusters.items())
     )
-    version = version_of("splits", (f"{row.document_id}\x00{row.cluster_id}\x00{row.split}" for row in rows))
     clusters = tuple(ChunkCluster(chunk_id, cluster_id) for chunk_id, cluster_id in sorted(chunk_clusters.items()))
+    parts = [f"{row.document_id}\x00{row.cluster_id}\x00{row.split}" for row in rows]
+    version = version_of("splits", [*parts, *(f"{row.chunk_id}\x00{row.cluster_id}" for row in clusters)])
     return DocumentSplits(corpus.corpus_version, version, not has_user_queries, rows, clusters)
 
 

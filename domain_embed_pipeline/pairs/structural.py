@@ -22,6 +22,8 @@ _LIST_OR_TABLE = re.compile(r"^\s*([-*+•‣◦·\u2013]\s|\(?\d{1,3}[.)]\s|[a-
 _LINK = re.compile(r"https?://|www\.|\]\(|@\w+\.\w")
 _SENTENCE_END = re.compile(r"[.!?…\u3002\uff01\uff1f\u0964][\"'\u201d\u2019)\]]*$")
 
+_SHORTEST_WRAPPED_LINE = 60
+
 
 @dataclass(frozen=True, slots=True)
 class StructuralSettings:
@@ -122,8 +124,8 @@ def _pair(anchor: str, positive: str, chunk_id: str, source: PairSource) -> Trai
 def _prose_blocks(lines: Sequence[str]) -> Iterator[str]:
     """Lines of a paragraph joined where a sentence runs on; a line of another kind ends the block."""
     block: list[str] = []
-    for line in lines:
-        if _LIST_OR_TABLE.match(line) or _LINK.search(line):
+    for line, following in zip(lines, (*lines[1:], ""), strict=True):
+        if _LIST_OR_TABLE.match(line) or _LINK.search(line) or _is_heading(line.strip(), following.strip()):
             if block:
                 yield "\n".join(block)
             block = []
@@ -133,11 +135,16 @@ def _prose_blocks(lines: Sequence[str]) -> Iterator[str]:
         yield "\n".join(block)
 
 
+def _is_heading(line: str, following: str) -> bool:
+    """A line that neither ends a sentence nor is long enough to have been wrapped, before a new beginning."""
+    return len(line) < _SHORTEST_WRAPPED_LINE and not _SENTENCE_END.search(line) and following[:1].isupper()
+
+
 def _is_prose(sentence: str, settings: StructuralSettings) -> bool:
     """A whole sentence of words: neither heading nor contents line nor a row of figures."""
     if len(sentence) < settings.minimum_sentence_characters or not _SENTENCE_END.search(sentence):
         return False
     if sentence[0].islower():  # the rest of a list item
         return False
-    letters = sum(character.isalpha() or character.isspace() for character in sentence)
+    letters = sum(map(str.isalpha, sentence)) + sentence.count(" ")
     return letters / len(sentence) >= 0.75 and "...." not in sentence and ". . ." not in sentence

@@ -17,7 +17,7 @@ from domain_embed_pipeline.pairs.filters.base import SOURCE_ORDER, Verdict, drop
 from domain_embed_pipeline.pairs.filters.chain import all_filters, apply_filters
 from domain_embed_pipeline.pairs.filters.round_trip import PairJudge
 from domain_embed_pipeline.pairs.filters.settings import FilterSettings
-from domain_embed_pipeline.pairs.leakage import LeakageSettings, certify, find_leaks
+from domain_embed_pipeline.pairs.leakage import DETECTORS, LeakageSettings, certify, find_leaks
 from domain_embed_pipeline.pairs.records import (
     DropCount,
     FilterResult,
@@ -156,7 +156,8 @@ def _side_verdict(side: ChunkSide | None) -> Verdict | None:
 
 
 def _without_leaks(pairs: Sequence[TrainingPair], leaks: Sequence[Leak]) -> FilterResult:
-    first = {leak.pair_id: leak for leak in reversed(leaks)}
+    # The plainest finding is the reason.
+    first = {leak.pair_id: leak for leak in sorted(leaks, key=lambda leak: -DETECTORS.index(leak.detector))}
 
     def verdict(pair: TrainingPair) -> Verdict | None:
         leak = first.get(pair.pair_id)

@@ -130,6 +130,11 @@ class BatchLedger:
         rows = self._ledger.read(query.order_by(batches.c.intended_at, batches.c.intent_id))
         return [self._open_batch(row) for row in rows]
 
+    def open_batch(self, intent_id: str) -> OpenBatch:
+        """One batch by its intent."""
+        (row,) = self._ledger.read(sa.select(batches).where(batches.c.intent_id == intent_id))
+        return self._open_batch(row)
+
     def known_batch_ids(self) -> frozenset[str]:
         """Ids of every batch in the ledger, of whatever key."""
         query = sa.select(batches.c.batch_id).where(batches.c.batch_id.is_not(None))

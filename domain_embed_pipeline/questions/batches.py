@@ -1,7 +1,7 @@
 """Asking in Message Batches: half the price, minutes to hours of waiting, and never two batches for one set of chunks.
 
-What belongs here: when batches are created, polled, collected and asked again. What does not: their rows in the ledger
-(`batch_ledger`), a creation that got no answer (`adoption`).
+What belongs here: when batches are created, polled, collected and asked again. What does not: creating one
+(`batch_creation`), reading its results (`batch_collection`), their rows in the ledger (`batch_ledger`).
 
 A batch is recorded before it is created and its id right after, so a process that dies at any moment leaves enough
 behind for the next one, which first takes over what it finds.
@@ -9,13 +9,10 @@ behind for the next one, which first takes over what it finds.
 
 from __future__ import annotations
 
-import json
 import logging
 import time
-import uuid
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterable, Sequence
 
 from domain_embed_pipeline.errors import (
     BudgetExceededError,
@@ -23,22 +20,20 @@ from domain_embed_pipeline.errors import (
     QuestionError,
     RequestsRejectedError,
 )
-from domain_embed_pipeline.ids import digest_of
-from domain_embed_pipeline.questions.adoption import creation_is_ambiguous, find_created_batch, newest_batch_id
 from domain_embed_pipeline.questions.batch_collection import Collected, ResultsForeignError, collect
+from domain_embed_pipeline.questions.batch_creation import BatchCreator
 from domain_embed_pipeline.questions.batch_ledger import BatchLedger, OpenBatch
 from domain_embed_pipeline.questions.client import AttemptFailedError
 from domain_embed_pipeline.questions.direct import ask_directly, raise_if_rejected
 from domain_embed_pipeline.questions.progress import BatchProgress
-from domain_embed_pipeline.questions.prompt import build_request
 from domain_embed_pipeline.questions.session import AskingSession
 from domain_embed_pipeline.records import Chunk
 
 logger = logging.getLogger(__name__)
-T = TypeVar("T")
 
 _FIRST_POLL_S = 1.0
 _SMALLEST_SHARE = 0.1
+"""A further batch that money cuts to less than this share of what is to be asked is not worth its hours."""
 
 
 class BatchesPendingError(QuestionError):
@@ -46,11 +41,18 @@ class BatchesPendingError(QuestionError):
 
 
 class BatchRunner:
-    """Batches of one run."""
+    """Batches of one run.
 
-    def __init__(self, session: AskingSession) -> None:
-        self._session = session
+    Args:
+        session: What the run shares.
+        needed: Chunks that the run wants answers for. A batch with none of them is collected if it has ended, but not
+            waited for.
+    """
+
+    def __init__(self, session: AskingSession, *, needed: frozenset[str]) -> None:
+        self._session, self._needed = session, needed
         self._rows = BatchLedger(session.ledger, session.key)
+        self._creator = BatchCreator(session, self._rows)
         self._open: dict[str, OpenBatch] = {}
         self._rounds: Counter[str] = Counter()
         self._states: dict[str, str] = {}
@@ -80,15 +82,25 @@ class BatchRunner:
             self._smoke_test(todo)
         started = time.monotonic()
         pause = min(_FIRST_POLL_S, self._session.settings.batch_poll_s)
-        while todo or self._open:
+        while True:
             self._create_affordable(todo)
             self._collect_ended(todo)
             self._session.check()
             self._tell()
+            if not todo and not any(map(self._is_needed, self._open.values())):
+                return
             if self._open:
                 self._check_patience(started)
                 self._session.stopping.wait(pause)
                 pause = min(pause * 1.5, self._session.settings.batch_poll_s)
+
+    @property
+    def has_open_batches(self) -> bool:
+        """Whether anything is still to be collected."""
+        return bool(self._open)
+
+    def _is_needed(self, batch: OpenBatch) -> bool:
+        return not self._needed.isdisjoint(batch.waiting.values())
 
     # ── creating ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -117,114 +129,24 @@ class BatchRunner:
             BudgetExceededError: If what fits is nothing, or so little that waiting for it is not worth the hours.
         """
         while todo:
-            part, requests, bound = self._next_part(todo)
-            room_is_small = len(part) < len(todo) * _SMALLEST_SHARE and bool(self._rounds)
-            if part and not (room_is_small and self._is_short_of_money(todo[len(part)])):
-                for _ in part:
-                    todo.popleft()
-                self._create(part, requests, bound)
+            part = self._creator.next_part(todo)
+            count = len(part.chunks)
+            is_scrap = part.is_cut_by_money and bool(self._rounds) and count < len(todo) * _SMALLEST_SHARE
+            if part.chunks and not is_scrap:
+                for _ in part.chunks:
+                    self._rounds[todo.popleft().chunk_id] += 1
+                batch = self._creator.create(part)
+                self._open[batch.intent_id] = batch
                 continue
-            self._session.budget.release(bound)
+            self._session.budget.release(part.bound_usd)
             if self._open:
                 # What runs now costs less than was set aside for it; see again when it is collected.
                 return
             raise BudgetExceededError(
-                f"The ceiling of ${self._session.budget.ceiling_usd:.6f} leaves room for {len(part)} of the "
-                f"{len(todo)} chunks that are still to be asked.",
+                f"The ceiling of ${self._session.budget.ceiling_usd:.6f} leaves room for {count} of the {len(todo)} "
+                "chunks that are still to be asked.",
                 fix="Raise max_cost_usd and run again; answers so far are kept and not paid for again.",
             )
-
-    def _is_short_of_money(self, chunk: Chunk) -> bool:
-        bound = self._session.bound_usd(chunk, batch=True)
-        try:
-            self._session.budget.reserve(bound)
-        except BudgetExceededError:
-            return True
-        self._session.budget.release(bound)
-        return False
-
-    def _next_part(self, todo: Iterable[Chunk]) -> tuple[list[Chunk], list[dict[str, Any]], float]:
-        """As many chunks as one batch holds by count, bytes and money; the money is reserved."""
-        settings = self._session.settings
-        part: list[Chunk] = []
-        requests: list[dict[str, Any]] = []
-        size, reserved = 0, 0.0
-        for chunk in todo:
-            if len(part) >= settings.batch_max_requests:
-                break
-            request = build_request(chunk, settings, batch=True)
-            bytes_more = len(json.dumps(request).encode()) + 120
-            if part and size + bytes_more > settings.batch_max_bytes:
-                break
-            bound = self._session.bound_usd(chunk, batch=True)
-            try:
-                self._session.budget.reserve(bound)
-            except BudgetExceededError:
-                break
-            part.append(chunk)
-            requests.append(request)
-            size, reserved = size + bytes_more, reserved + bound
-        return part, requests, reserved
-
-    def _create(self, part: Sequence[Chunk], requests: Sequence[dict[str, Any]], bound: float) -> None:
-        """Create one batch: the intent first, the id right after.
-
-        Raises:
-            RequestsRejectedError: If the server refuses the batch.
-            CircuitOpenError: If the server does not say whether it has the batch; the next run finds out.
-        """
-        session = self._session
-        for attempt in range(session.settings.max_retries + 1):
-            intent_id = uuid.uuid4().hex[:12]
-            custom_ids = [f"{intent_id}-{digest_of(chunk.chunk_id)[:24]}" for chunk in part]
-            items = [(custom_id, chunk.chunk_id) for custom_id, chunk in zip(custom_ids, part, strict=True)]
-            batch = self._intend(intent_id, items, bound)
-            bodies = [{"custom_id": i, "params": body} for i, body in zip(custom_ids, requests, strict=True)]
-            if self._send(batch, bodies, attempt):
-                for chunk in part:
-                    self._rounds[chunk.chunk_id] += 1
-                return
-        session.budget.release(bound)
-        raise CircuitOpenError(
-            f"A batch of {len(part)} requests could not be created in {session.settings.max_retries + 1} attempts.",
-            fix="Check the server and its status page, then run again.",
-        )
-
-    def _intend(self, intent_id: str, items: Sequence[tuple[str, str]], bound: float) -> OpenBatch:
-        newest = self._patiently("list batches", lambda: newest_batch_id(self._session.client))
-        return self._rows.intend(intent_id, items, newest_before=newest, cost_bound_usd=bound)
-
-    def _send(self, batch: OpenBatch, bodies: Sequence[dict[str, Any]], attempt: int) -> bool:
-        """Send the creation; whether the server has the batch now."""
-        try:
-            batch_id: str | None = self._session.client.create_batch(bodies).batch_id
-        except AttemptFailedError as failure:
-            if not creation_is_ambiguous(failure):
-                self._rows.close(batch.intent_id, "not_created", failure.message)
-                self._refused(failure, attempt)
-                return False
-            logger.warning("Creating a batch got no answer (%s); looking for it on the server.", failure.message)
-            batch_id = self._find(batch)
-        if batch_id is None:
-            self._rows.close(batch.intent_id, "not_created", "the server does not list it")
-            return False
-        self._note_created(batch, batch_id)
-        return True
-
-    def _refused(self, failure: AttemptFailedError, attempt: int) -> None:
-        raise_if_rejected(failure)
-        if not failure.may_retry:
-            raise RequestsRejectedError(
-                f"The server refuses the batch: {failure.message}.",
-                fix="Lower batch_max_requests or batch_max_bytes, or set mode to direct.",
-            ) from failure
-        pause = failure.retry_after_s if failure.retry_after_s is not None else self._session.backoff_s(attempt)
-        self._session.stopping.wait(min(pause, self._session.settings.retry_after_ceiling_s))
-
-    def _note_created(self, batch: OpenBatch, batch_id: str) -> None:
-        self._rows.created(batch.intent_id, batch_id)
-        (self._open[batch.intent_id],) = [row for row in self._rows.open_batches() if row.intent_id == batch.intent_id]
-        logger.info("Batch %s holds %d requests.", batch_id, batch.request_count)
 
     # ── taking over ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -232,49 +154,21 @@ class BatchRunner:
         """Find out about every intent without an id; chunks of those that the server never got are asked again."""
         again: list[Chunk] = []
         for batch in [batch for batch in self._open.values() if batch.batch_id is None]:
-            batch_id = self._find(batch)
+            batch_id = self._creator.find(batch, patient=self._is_needed(batch))
             if batch_id is not None:
-                self._note_created(batch, batch_id)
+                self._open[batch.intent_id] = self._creator.note_created(batch, batch_id)
+                continue
+            if not self._is_needed(batch):
                 continue
             self._rows.close(batch.intent_id, "not_created", "the server does not list it")
             again += self._closed(batch, list(batch.waiting.values()))
         return again
 
-    def _find(self, batch: OpenBatch) -> str | None:
-        """Look for a batch in the server's list, until it has had time to show up there."""
-        session = self._session
-
-        def look() -> str | None:
-            return find_created_batch(session.client, batch, known=self._rows.known_batch_ids())
-
-        until = time.monotonic() + session.settings.batch_adopt_grace_s
-        while True:
-            found = self._patiently("list batches", look)
-            if found is not None or time.monotonic() >= until:
-                return found
-            session.stopping.wait(min(2.0, max(0.05, session.settings.batch_adopt_grace_s / 10)))
-
-    def _patiently(self, what: str, call: Callable[[], T]) -> T:
-        """A free request, tried again after passing failures."""
-        session = self._session
-        said = ""
-        for attempt in range(session.settings.max_retries + 1):
-            try:
-                return call()
-            except AttemptFailedError as failure:
-                raise_if_rejected(failure)
-                said = failure.message
-                pause = failure.retry_after_s if failure.retry_after_s is not None else session.backoff_s(attempt)
-                session.stopping.wait(min(pause, session.settings.retry_after_ceiling_s))
-        raise CircuitOpenError(
-            f"The server does not {what}: {said}.", fix="Check the server, then run again: no batch is lost."
-        )
-
     # ── collecting ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def _collect_ended(self, todo: deque[Chunk]) -> None:
         """Collect every batch that has ended; chunks to ask again join `todo`."""
-        for batch in list(self._open.values()):
+        for batch in [batch for batch in self._open.values() if batch.batch_id is not None]:
             try:
                 collected = collect(self._session, self._rows, batch)
             except ResultsForeignError:
@@ -293,7 +187,7 @@ class BatchRunner:
         assert batch.batch_id is not None
         logger.warning("Batch %s was adopted by mistake; its results belong to somebody else.", batch.batch_id)
         self._rows.disown(batch.intent_id, batch.batch_id)
-        (self._open[batch.intent_id],) = [row for row in self._rows.open_batches() if row.intent_id == batch.intent_id]
+        self._open[batch.intent_id] = self._rows.open_batch(batch.intent_id)
         return self._resolved()
 
     def _to_ask_again(self, collected: Collected) -> list[str]:
@@ -307,11 +201,11 @@ class BatchRunner:
         return again + [chunk_id for chunk_id in collected.unusable if self._session.answers_left(chunk_id) > 0]
 
     def _closed(self, batch: OpenBatch, again: Iterable[str]) -> list[Chunk]:
-        """Forget a closed batch and its reservation; chunks that left the corpus are not asked again."""
+        """Forget a closed batch and its reservation; chunks that nobody needs are not asked again."""
         del self._open[batch.intent_id]
         self._states.pop(batch.intent_id, None)
         self._session.budget.release(batch.cost_bound_usd)
-        return [self._session.chunks[chunk_id] for chunk_id in again if chunk_id in self._session.chunks]
+        return [self._session.chunks[chunk_id] for chunk_id in again if chunk_id in self._needed]
 
     def _give_up_if_hopeless(self, failure: AttemptFailedError) -> None:
         raise_if_rejected(failure)

@@ -26,12 +26,14 @@ from domain_embed_pipeline.questions.assembly import (
     assemble,
     read_ledger,
 )
+from domain_embed_pipeline.questions.batch_ledger import BatchLedger
 from domain_embed_pipeline.questions.batches import BatchesPendingError, BatchRunner
 from domain_embed_pipeline.questions.client import AttemptFailedError, MessagesClient
 from domain_embed_pipeline.questions.direct import ask_directly, raise_if_rejected
 from domain_embed_pipeline.questions.lease import AskingLease
 from domain_embed_pipeline.questions.ledger import Ledger
 from domain_embed_pipeline.questions.progress import Progress
+from domain_embed_pipeline.questions.prompt import answer_key_of
 from domain_embed_pipeline.questions.session import AskingSession
 from domain_embed_pipeline.questions.settings import QuestionSettings
 from domain_embed_pipeline.records import Chunk
@@ -87,7 +89,9 @@ def generate_questions(
     content = read_ledger(ordered, settings, ledger)
     pending = sum(content.needs_asking(chunk_id, settings) for chunk_id in by_id)
     run = RunCounts()
-    if not pending:
+    # A batch may hold answers for chunks that left the corpus; uncollected, they would be gone after 29 days.
+    waiting = BatchLedger(ledger, answer_key_of(settings)).open_batches() if client is not None else []
+    if not pending and not waiting:
         logger.info("All %d chunks are answered in the ledger; nothing is asked.", len(ordered))
     elif client is None:
         logger.info(
@@ -131,14 +135,14 @@ def _ask_under_lease(session: AskingSession, ordered: Sequence[Chunk]) -> RunCou
 
 def _ask(session: AskingSession, pending: Sequence[Chunk]) -> None:
     """Collect what earlier runs left in batches, and ask about the rest in the way that suits its number."""
-    runner = BatchRunner(session)
+    runner = BatchRunner(session, needed=frozenset(chunk.chunk_id for chunk in pending))
     waiting = runner.resume()
     rest = [chunk for chunk in pending if chunk.chunk_id not in waiting]
     in_batches = bool(rest) and _asks_in_batches(session, len(rest))
     if rest and not in_batches:
         ask_directly(session, rest)
         rest = []
-    if rest or waiting:
+    if rest or runner.has_open_batches:
         runner.run(rest)
 
 

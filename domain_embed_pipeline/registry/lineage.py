@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,8 @@ class LineageLog:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         event = LineageEvent(kind, alias, model_version, collection, previous_collection, reason, now)
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        line = json.dumps(dataclasses.asdict(event), ensure_ascii=False) + "\n"
+        # A line that a crash cut short is ended first, so that it does not take this one with it.
+        line = f"{self._line_end()}{json.dumps(dataclasses.asdict(event), ensure_ascii=False)}\n"
         descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
             os.write(descriptor, line.encode())
@@ -57,6 +61,23 @@ class LineageLog:
         """Events of an alias (or of all), oldest first."""
         if not self._path.is_file():
             return []
-        lines = self._path.read_text(encoding="utf-8").splitlines()
-        events = [LineageEvent(**json.loads(line)) for line in lines if line.strip()]
+        lines = self._path.read_text(encoding="utf-8", errors="replace").split("\n")
+        events = [event for event in map(_event_of, lines) if event is not None]
         return [event for event in events if alias is None or event.alias == alias]
+
+    def _line_end(self) -> str:
+        if not self._path.is_file() or not self._path.stat().st_size:
+            return ""
+        with self._path.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return "" if file.read(1) == b"\n" else "\n"
+
+
+def _event_of(line: str) -> LineageEvent | None:
+    if not line.strip():
+        return None
+    try:
+        return LineageEvent(**json.loads(line))
+    except (ValueError, TypeError):
+        logger.warning("A line of the lineage log was cut short or is of another version: %.200s", line)
+        return None

@@ -11,6 +11,7 @@ import dataclasses
 import json
 import re
 import shutil
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,14 +19,16 @@ from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Any, Literal
 
+from domain_embed_pipeline.encoding.fingerprint import fingerprinted, folder_digest
 from domain_embed_pipeline.encoding.spec import Encoder, EncoderSpec
 from domain_embed_pipeline.encoding.vector_cache import CachedEncoder, VectorCache
-from domain_embed_pipeline.errors import ModelVersionNotFoundError, RegistryError
+from domain_embed_pipeline.errors import DigestMismatchError, ModelVersionNotFoundError, RegistryError
 from domain_embed_pipeline.tables import from_plain
 
 ModelKind = Literal["base", "stage_one", "stage_two", "blend"]
 LIBRARIES = ("sentence-transformers", "transformers", "torch", "datasets", "numpy")
-_VERSION_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
+_ABANDONED_AFTER_S = 24 * 3600
+_VERSION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,16 @@ def library_versions() -> dict[str, str]:
     return {name: package_version(name) for name in LIBRARIES}
 
 
+def _read_manifest(path: Path) -> ModelVersion:
+    try:
+        return from_plain(ModelVersion, json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise RegistryError(
+            f"{path} is not a manifest that this version of the package reads: {error}",
+            fix=f"Use the version that wrote it, or remove the folder {path.parent}.",
+        ) from error
+
+
 class ModelRegistry:
     """The folder of model versions and the vector caches that belong to them."""
 
@@ -87,7 +100,7 @@ class ModelRegistry:
         Raises:
             RegistryError: If the name could leave the registry's folder.
         """
-        if not _VERSION_NAME.match(model_version) or ".." in model_version:
+        if not _VERSION_NAME.fullmatch(model_version) or ".." in model_version:
             raise RegistryError(
                 f"{model_version!r} is not a model version name.", fix="Use a name that `domain-embed models` lists."
             )
@@ -109,17 +122,35 @@ class ModelRegistry:
             raise ModelVersionNotFoundError(
                 f"No model version {model_version!r} in {self.root}.", fix=f"Use one of: {known}."
             )
-        return from_plain(ModelVersion, json.loads(path.read_text(encoding="utf-8")))
+        return _read_manifest(path)
 
     def versions(self) -> list[ModelVersion]:
         """All versions, oldest first."""
-        paths = self.root.glob("*/manifest.json")
-        found = [from_plain(ModelVersion, json.loads(path.read_text(encoding="utf-8"))) for path in paths]
+        # A version that is being written, or was when its process died, lies in a folder that begins with a dot.
+        paths = [path for path in self.root.glob("*/manifest.json") if not path.parent.name.startswith(".")]
+        found = [_read_manifest(path) for path in paths]
         return sorted(found, key=lambda version: (version.created_at, version.model_version))
 
     def weights_folder(self, model_version: str) -> str:
         """Folder that `SentenceTransformer(path)` loads."""
         return self.manifest(model_version).weights_folder or str(self.folder(model_version))
+
+    def verified_folder(self, model_version: str) -> str:
+        """The weights folder, after its files were found to be those that the manifest was written for.
+
+        Raises:
+            DigestMismatchError: If they have changed: cached vectors and collections would not fit them.
+        """
+        manifest = self.manifest(model_version)
+        folder = manifest.weights_folder or str(self.folder(model_version))
+        expected = manifest.encoder.fingerprint
+        actual = fingerprinted(manifest.encoder, weights=folder_digest(folder)).fingerprint
+        if actual != expected:
+            raise DigestMismatchError(
+                f"The files of {model_version} in {folder} have the fingerprint {actual}, its manifest has {expected}.",
+                fix="Put the files back, or name the folder as a base model anew: it becomes a version of its own.",
+            )
+        return folder
 
     def save(self, manifest: ModelVersion, *, write: Callable[[Path], ModelVersion] | None = None) -> ModelVersion:
         """Store a version; `write` fills the staged folder with the model's files and completes the manifest.
@@ -127,6 +158,7 @@ class ModelRegistry:
         The first writer wins: a version is named by its content, so a second one would be the same.
         """
         target = self.folder(manifest.model_version)
+        self._remove_abandoned()
         staged = self.root / f".{manifest.model_version}.{uuid.uuid4().hex}"
         staged.mkdir(parents=True)
         try:
@@ -141,6 +173,12 @@ class ModelRegistry:
         finally:
             shutil.rmtree(staged, ignore_errors=True)
         return self.manifest(manifest.model_version)
+
+    def _remove_abandoned(self) -> None:
+        """Remove what processes that died left behind, after a day."""
+        for folder in self.root.glob(".*"):
+            if time.time() - folder.stat().st_mtime > _ABANDONED_AFTER_S:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def parents(self, model_version: str) -> list[str]:
         """Chain of parents, nearest first, ending with the base model."""
@@ -162,6 +200,6 @@ class ModelRegistry:
         def load() -> Encoder:
             from domain_embed_pipeline.encoding.sentence_transformer import load_encoder
 
-            return load_encoder(self.weights_folder(model_version), manifest.encoder)
+            return load_encoder(self.verified_folder(model_version), manifest.encoder)
 
         return CachedEncoder(manifest.encoder, load=load, cache=self.vector_cache(manifest.encoder))

@@ -156,6 +156,16 @@ class Reconciliation:
 
 
 @dataclass(frozen=True, slots=True)
+class SearchRequest:
+    """What one user asks."""
+
+    query: str
+    k: int = 10
+    filter: Any = None
+    """Payload key to its value or values, or Qdrant's own filter."""
+
+
+@dataclass(frozen=True, slots=True)
 class SearchHit:
     """One chunk found."""
 

@@ -27,7 +27,7 @@ from domain_embed_pipeline.serving.querying import (
     search_params,
 )
 from domain_embed_pipeline.serving.reading import ReadableStore
-from domain_embed_pipeline.serving.records import SearchHit
+from domain_embed_pipeline.serving.records import SearchHit, SearchRequest
 from domain_embed_pipeline.serving.retries import RetryPolicy
 from domain_embed_pipeline.serving.store import QdrantSettings
 
@@ -85,7 +85,7 @@ class Retriever:
         self._ttl_s = alias_ttl_s
         self._load_in_background = load_in_background
         self._retries = retries or RetryPolicy(attempts=4, base_s=0.1, cap_s=2.0)
-        self._store = ReadableStore(settings, alias)
+        self._store = ReadableStore(settings, alias, in_background=load_in_background)
         self._index: LiveIndex | None = None
         self._resolved_at = float("-inf")
         self._loading = threading.Lock()
@@ -123,18 +123,22 @@ class Retriever:
         self, queries: Sequence[str], k: int = 10, filter: SearchFilter | Filter | None = None
     ) -> tuple[tuple[SearchHit, ...], ...]:
         """`search` for several queries in one encoding pass and one request; all by the same collection."""
-        _require_sound(queries, k)
-        query_filter = filter_of(filter)
+        return self.search_many([SearchRequest(query, k, filter) for query in queries])
+
+    def search_many(self, requests: Sequence[SearchRequest]) -> tuple[tuple[SearchHit, ...], ...]:
+        """`search_batch` where each query has a k and a filter of its own."""
+        for request in requests:
+            require_sound(request)
         index = self.live_index()
         try:
-            return self._ask(index, queries, (k, query_filter))
+            return self._ask(index, requests)
         except Exception as error:
             # It may have been pruned between the look-up and the query; ask where the alias points now, once.
             if not is_missing_collection(error):
                 raise
             logger.warning("Collection %s is gone; the alias is looked up again.", index.collection)
             self._resolved_at = float("-inf")
-            return self._ask(self.live_index(wait=True), queries, (k, query_filter))
+            return self._ask(self.live_index(wait=True), requests)
 
     def encode_queries(self, texts: Sequence[str]) -> tuple[LiveIndex, np.ndarray]:
         """Query vectors by the live encoder, shape (len(texts), dimension), and the index they belong to."""
@@ -217,35 +221,31 @@ class Retriever:
         finally:
             self._loading.release()
 
-    def _ask(
-        self, index: LiveIndex, queries: Sequence[str], limits: tuple[int, Filter | None]
-    ) -> tuple[tuple[SearchHit, ...], ...]:
-        requests = self._requests(index, queries, limits)
+    def _ask(self, index: LiveIndex, requests: Sequence[SearchRequest]) -> tuple[tuple[SearchHit, ...], ...]:
+        queries = self._query_requests(index, requests)
         answers = self._retries.run(
-            f"search in {index.collection}", lambda: run_queries(index.client, index.collection, requests)
+            f"search in {index.collection}", lambda: run_queries(index.client, index.collection, queries)
         )
         return tuple(tuple(_hit(point, index.metadata) for point in points) for points in answers)
 
-    def _requests(
-        self, index: LiveIndex, queries: Sequence[str], limits: tuple[int, Filter | None]
-    ) -> list[QueryRequest | None]:
-        k, query_filter = limits
+    def _query_requests(self, index: LiveIndex, requests: Sequence[SearchRequest]) -> list[QueryRequest | None]:
         mode = index.metadata.mode
+        texts = [request.query for request in requests]
         with self._encoding:
-            dense = index.encoder.encode_queries(queries) if mode.kind != "sparse" else None
+            dense = index.encoder.encode_queries(texts) if mode.kind != "sparse" else None
             use_sparse = index.sparse is not None and mode.kind != "dense"
-            sparse = index.sparse.encode_queries(queries) if use_sparse and index.sparse is not None else None
+            sparse = index.sparse.encode_queries(texts) if use_sparse and index.sparse is not None else None
         params = search_params(index.client, quantized=index.metadata.quantized)
         return [
             request_of(
                 mode,
-                k,
+                request.k,
                 dense=dense[row] if dense is not None else None,
                 sparse=sparse[row] if sparse is not None else None,
-                query_filter=query_filter,
+                query_filter=filter_of(request.filter),
                 params=params,
             )
-            for row in range(len(queries))
+            for row, request in enumerate(requests)
         ]
 
 
@@ -258,11 +258,28 @@ def is_missing_collection(error: Exception) -> bool:
     return isinstance(error, ValueError) and "not found" in str(error)
 
 
-def _require_sound(queries: Sequence[str], k: int) -> None:
-    if not 1 <= k <= MAXIMUM_K:
-        raise ConfigurationError(f"k is {k}.", fix=f"Ask for 1 to {MAXIMUM_K} chunks.")
-    if any(not query.strip() for query in queries):
+def require_sound(request: SearchRequest) -> None:
+    """Refuse a request that could not be answered, before anything is encoded.
+
+    Raises:
+        ConfigurationError: If the query is blank, k is out of bounds, or the filter is of another form.
+    """
+    if not 1 <= request.k <= MAXIMUM_K:
+        raise ConfigurationError(f"k is {request.k}.", fix=f"Ask for 1 to {MAXIMUM_K} chunks.")
+    if not request.query.strip():
         raise ConfigurationError("A query is blank.", fix="Ask with at least one word.")
+    if not is_text(request.query):
+        raise ConfigurationError("A query holds half a character.", fix="Send valid Unicode: tokenizers refuse this.")
+    filter_of(request.filter)
+
+
+def is_text(text: str) -> bool:
+    """Whether a string can be written as UTF-8; half a surrogate pair, as JSON lets through, cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _hit(point: ScoredPoint, metadata: CollectionMetadata) -> SearchHit:

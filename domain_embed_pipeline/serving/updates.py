@@ -19,7 +19,7 @@ from domain_embed_pipeline.records import Chunk
 from domain_embed_pipeline.serving.contents import batches, delete_points, points_of, stored_digests, upload
 from domain_embed_pipeline.serving.metadata import CollectionMetadata, collections_of, read_metadata, write_metadata
 from domain_embed_pipeline.serving.payload import DIGEST_KEY, payload_of
-from domain_embed_pipeline.serving.records import BuildSettings, Reconciliation
+from domain_embed_pipeline.serving.records import Reconciliation
 from domain_embed_pipeline.serving.retries import RetryPolicy
 from domain_embed_pipeline.serving.store import is_embedded, persist
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from qdrant_client import QdrantClient
 
 logger = logging.getLogger(__name__)
+
+BATCH_SIZE = 128
+PARALLEL_UPLOADS = 2
 
 
 def reconcile_collection(
@@ -36,7 +39,6 @@ def reconcile_collection(
     chunks: Sequence[Chunk],
     encoder: Encoder,
     corpus_version: str,
-    settings: BuildSettings | None = None,
     retries: RetryPolicy | None = None,
 ) -> Reconciliation:
     """Make a collection, live or not, hold exactly these chunks: encode and add, rewrite payloads, delete.
@@ -50,7 +52,6 @@ def reconcile_collection(
         chunks: The whole corpus as it is now.
         encoder: The one that the collection was built by.
         corpus_version: Version of `chunks`; noted in the metadata.
-        settings: Batch size and parallel uploads; the payload keys are those it was built with.
         retries: Pauses and attempts against a server.
 
     Raises:
@@ -58,7 +59,7 @@ def reconcile_collection(
         ServingError: If the corpus is empty (that would empty the index) or somebody else wrote meanwhile.
     """
     started = time.monotonic()
-    retries, settings = retries or RetryPolicy(), settings or BuildSettings()
+    retries = retries or RetryPolicy()
     metadata = _require_ours(client, collection, encoder, retries)
     name = metadata.collection
     if not chunks:
@@ -74,9 +75,9 @@ def reconcile_collection(
         for point, chunk in wanted.items()
         if point in stored and stored[point] != payload_of(chunk, metadata.frameworks)[DIGEST_KEY]
     ]
-    batches_ = _encoded_batches(missing, encoder, metadata, settings)
-    added = upload(client, name, points=batches_, parallel=settings.parallel, retries=retries)
-    _rewrite_payloads(client, metadata, (changed, settings.batch_size), retries)
+    batches_ = _encoded_batches(missing, encoder, metadata)
+    added = upload(client, name, points=batches_, parallel=PARALLEL_UPLOADS, retries=retries)
+    _rewrite_payloads(client, metadata, changed, retries)
     deleted = delete_points(client, name, point_ids=sorted(stored.keys() - wanted.keys()), retries=retries)
     _require_exact(client, name, set(wanted), retries)
     write_metadata(client, name, {"content_version": corpus_version, "point_count": len(wanted)}, retries=retries)
@@ -133,23 +134,20 @@ def _require_ours(client: QdrantClient, collection: str, encoder: Encoder, retri
     return metadata
 
 
-def _encoded_batches(
-    chunks: Sequence[Chunk], encoder: Encoder, metadata: CollectionMetadata, settings: BuildSettings
-) -> Iterator[list[Any]]:
+def _encoded_batches(chunks: Sequence[Chunk], encoder: Encoder, metadata: CollectionMetadata) -> Iterator[list[Any]]:
     sparse = SparseEncoder(metadata.sparse_spec) if metadata.sparse_spec is not None else None
-    for batch in batches(chunks, settings.batch_size):
+    for batch in batches(chunks, BATCH_SIZE):
         vectors = encoder.encode_passages([chunk.embedding_text for chunk in batch])
         yield points_of(batch, vectors, sparse=sparse, frameworks=metadata.frameworks)
 
 
 def _rewrite_payloads(
-    client: QdrantClient, metadata: CollectionMetadata, change: tuple[Sequence[Chunk], int], retries: RetryPolicy
+    client: QdrantClient, metadata: CollectionMetadata, chunks: Sequence[Chunk], retries: RetryPolicy
 ) -> None:
     from qdrant_client import models
 
-    chunks, batch_size = change
     name = metadata.collection
-    for batch in batches(chunks, batch_size):
+    for batch in batches(chunks, BATCH_SIZE):
         operations = [
             models.OverwritePayloadOperation(
                 overwrite_payload=models.SetPayload(

@@ -48,7 +48,7 @@ class VerificationSettings:
     golden_tolerance: float = 0.01
     """Largest accepted difference between Recall@10 here and offline; one query's worth is always accepted."""
     latency_ratio: float = 2.0
-    """p95 of the new collection over that of the live one."""
+    """p95 of the new collection over that of the live one, and over the growth of the corpus where it grew."""
     latency_floor_ms: float = 50.0
     """No p95 below this is held against the collection: ratios of small times are noise."""
     latency_queries: int = 50

@@ -25,7 +25,9 @@ def open_checkpoints(folder: Path, identity: str) -> str | None:
     """
     stored = folder / _IDENTITY
     if folder.is_dir() and (not stored.is_file() or stored.read_text(encoding="utf-8") != identity):
-        logger.warning("Checkpoints in %s belong to a training with other rows, settings or libraries: removed.", folder)
+        logger.warning(
+            "Checkpoints in %s belong to a training with other rows, settings or libraries: removed.", folder
+        )
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     stored.write_text(identity, encoding="utf-8")

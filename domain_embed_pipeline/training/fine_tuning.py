@@ -113,9 +113,7 @@ def _plan(
         [row.groups for row in rows], batch_size=settings.batch_size, epochs=epochs, seed=settings.seed
     )
     parameter_count = sum(parameter.numel() for parameter in model.parameters())
-    schedule = schedule_for(
-        settings, pair_count=len(rows), parameter_count=parameter_count, total_steps=len(batches)
-    )
+    schedule = schedule_for(settings, pair_count=len(rows), parameter_count=parameter_count, total_steps=len(batches))
     return TrainerPlan(
         settings=settings,
         schedule=schedule,

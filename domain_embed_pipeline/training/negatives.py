@@ -1,12 +1,13 @@
 """Hard negatives: chunks that the stage-one model ranks near an anchor although they do not answer it.
 
-Mining searches the whole corpus exactly. Guards: every known positive of the anchor and its near-duplicate cluster is
-excluded, then a rank window, then a margin relative to the positive's score (NV-Retriever, arXiv 2407.15831).
+Mining searches the whole corpus exactly. Guards: every known positive of the anchor, its near-duplicate cluster and
+its text under other titles are excluded, then a rank window, then a margin relative to the positive's score (NV-Retriever, arXiv 2407.15831).
 """
 
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,9 @@ from domain_embed_pipeline.training.settings import MiningSettings
 
 MINED_SOURCES = ("question", "user")
 """Sources whose anchors stand for queries; structural pairs are not mined for."""
+
+_LARGEST_SURPLUS = 500
+"""Chunks looked at beyond the window, at most: a cluster that is larger leaves its anchors fewer candidates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +66,17 @@ def mine_hard_negatives(
         settings: Window, margin and number.
     """
     mined = [pair for pair in pairs if pair.source in MINED_SOURCES]
-    guards = _Guards(corpus, mined, clusters, settings)
+    guards = _Guards(corpus, pairs, clusters, settings)
     chunk_ids = [chunk.chunk_id for chunk in corpus.chunks]
     passages = encoder.encode_passages([chunk.embedding_text for chunk in corpus.chunks])
     anchors = encoder.encode_queries([pair.anchor for pair in mined])
     positives = encoder.encode_passages([pair.positive for pair in mined])
     scores = (anchors * positives).sum(axis=1).tolist()
-    rankings = search(anchors, passages, chunk_ids, min(len(chunk_ids), guards.depth)) if mined else []
-    generator = random.Random(settings.seed)
+    rankings = search(anchors, passages, chunk_ids, guards.depth_for(mined)) if mined else []
     rows: list[HardNegative] = []
     for pair, ranking, score in zip(mined, rankings, scores, strict=True):
+        # Seeded by the pair, so that a new document does not change the draw for all others.
+        generator = random.Random(f"{settings.seed}/{pair.pair_id}")
         chosen = _choose(guards.eligible(pair, ranking, score), settings, generator)
         rows.extend(guards.row(pair, score, candidate) for candidate in chosen)
     return _summary(rows, guards, model_version=encoder.spec.model_version, scores=scores)
@@ -96,23 +101,30 @@ class _Guards:
         self._positives: dict[str, set[str]] = {}
         for pair in pairs:
             self._positives.setdefault(_anchor_key(pair.anchor), set()).add(pair.chunk_id)
+        self._cluster_sizes = Counter(self._cluster(chunk_id) for chunk_id in self._chunks)
         self.counts: dict[str, int] = {"known positive": 0, "same document": 0, "rank window": 0, "margin": 0}
 
-    @property
-    def depth(self) -> int:
+    def depth_for(self, pairs: Sequence[TrainingPair]) -> int:
         """How deep to search: the window, and room for what is excluded before ranks are counted."""
-        return self._settings.last_rank + max((len(ids) for ids in self._positives.values()), default=0) + 20
+        surplus = (
+            sum(
+                self._cluster_sizes[cluster] for cluster in self._clusters_of(self._positives[_anchor_key(pair.anchor)])
+            )
+            for pair in pairs
+        )
+        return self._settings.last_rank + min(_LARGEST_SURPLUS, max(surplus, default=0))
 
     def eligible(self, pair: TrainingPair, ranking: Ranking, positive_score: float) -> list[_Candidate]:
         """Candidates in the window, best first; ranks are counted without the anchor's own positives."""
         positives = self._positives[_anchor_key(pair.anchor)]
-        clusters = {self._cluster(chunk_id) for chunk_id in positives}
+        clusters = self._clusters_of(positives)
+        texts = {normalise_text(self._chunks[chunk_id].text) for chunk_id in positives if chunk_id in self._chunks}
         documents = {name for chunk_id in positives for name in self._documents(chunk_id)}
         ceiling = positive_score - abs(positive_score) * self._settings.relative_margin
         found: list[_Candidate] = []
         rank = 0
         for chunk_id, score in zip(ranking.chunk_ids, ranking.scores, strict=True):
-            if self._cluster(chunk_id) in clusters:
+            if self._cluster(chunk_id) in clusters or normalise_text(self._chunks[chunk_id].text) in texts:
                 self.counts["known positive"] += 1
                 continue
             rank += 1
@@ -141,6 +153,9 @@ class _Guards:
         if self._settings.exclude_same_document and documents.intersection(self._documents(chunk_id)):
             return "same document"
         return "margin" if over_ceiling else None
+
+    def _clusters_of(self, chunk_ids: set[str]) -> set[str]:
+        return {self._cluster(chunk_id) for chunk_id in chunk_ids}
 
     def _cluster(self, chunk_id: str) -> str:
         return self._clusters.get(chunk_id, chunk_id)

@@ -19,6 +19,7 @@ from domain_embed_pipeline.encoding.hardware import choose_device
 from domain_embed_pipeline.encoding.sentence_transformer import load_model
 from domain_embed_pipeline.ids import digest_of_json
 from domain_embed_pipeline.records import Corpus, EvaluationSet, TrainingPair
+from domain_embed_pipeline.registry.model_card import model_card
 from domain_embed_pipeline.registry.versions import ModelKind, ModelRegistry, ModelVersion, library_versions
 from domain_embed_pipeline.training.blending import blend
 from domain_embed_pipeline.training.candidate import CandidateScore, choose_candidate
@@ -144,7 +145,7 @@ def _train(inputs: TrainingInputs, job: _Job) -> ModelVersion:
     parent = job.parent
     dev = inputs.dev_set()
     stage = fine_tune(
-        load_model(inputs.registry.weights_folder(parent.model_version), max_length=parent.encoder.max_length),
+        load_model(inputs.registry.verified_folder(parent.model_version), max_length=parent.encoder.max_length),
         job.rows,
         settings=job.settings,
         spec=parent.encoder,
@@ -208,7 +209,8 @@ def _save(registry: ModelRegistry, model: SentenceTransformer, manifest: ModelVe
 
     def write(folder: Path) -> ModelVersion:
         model.prompts.update({"query": spec.query_prompt, "document": spec.passage_prompt})
-        model.save_pretrained(str(folder), safe_serialization=True)
+        model.save_pretrained(str(folder), create_model_card=False, safe_serialization=True)
+        (folder / "README.md").write_text(model_card(manifest), encoding="utf-8")
         return dataclasses.replace(manifest, encoder=fingerprinted(spec, weights=folder_digest(str(folder))))
 
     return registry.save(manifest, write=write)
@@ -220,8 +222,8 @@ def _blend_version(inputs: TrainingInputs, tuned: ModelVersion, weight: float) -
     if inputs.registry.has(version):
         return inputs.registry.manifest(version)
     registry = inputs.registry
-    base_model = load_model(registry.weights_folder(inputs.base.model_version), device="cpu")
-    tuned_model = load_model(registry.weights_folder(tuned.model_version), device="cpu")
+    base_model = load_model(registry.verified_folder(inputs.base.model_version), device="cpu")
+    tuned_model = load_model(registry.verified_folder(tuned.model_version), device="cpu")
     manifest = dataclasses.replace(
         _manifest(inputs, version, "blend", tuned),
         row_count=tuned.row_count,

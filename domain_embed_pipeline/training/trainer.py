@@ -63,6 +63,8 @@ def make_trainer(model: SentenceTransformer, plan: TrainerPlan, watch: Watch) ->
     """The trainer of one stage."""
     from transformers import PrinterCallback
 
+    if plan.settings.gradient_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
     trainer = _trainer_class()(
         model=model,
         args=_arguments(str(model.device), plan),
@@ -91,7 +93,6 @@ def _arguments(device: str, plan: TrainerPlan) -> Any:
         bf16=precision == "bfloat16",
         fp16=precision == "float16",
         use_cpu=not on_gpu,
-        gradient_checkpointing=settings.gradient_checkpointing,
         prompts=_prompts(plan),
         batch_sampler=PlannedSampling(plan.batches),  # pyright: ignore[reportArgumentType]
         eval_strategy="steps",
@@ -139,9 +140,7 @@ def _back_off(trainer: Any, settings: TrainingSettings, watch: Watch) -> Callabl
         note = f"out_of_memory: from step {trainer.state.global_step + 1} on, {current} texts are computed at a time."
         logger.warning("Memory ran out: %s The batch of %d is unchanged.", note, settings.batch_size)
         watch.notes.append(note)
-        trainer.loss = trainer.prepare_loss(
-            make_loss(trainer.model, settings, mini_batch_size=current), trainer.model
-        )
+        trainer.loss = trainer.prepare_loss(make_loss(trainer.model, settings, mini_batch_size=current), trainer.model)
 
     return halve
 
@@ -152,6 +151,9 @@ def _trainer_class() -> Any:
 
     class MemoryAwareTrainer(SentenceTransformerTrainer):
         make_room: Callable[[str], None]
+
+        def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
+            """None: it prints a progress bar and quotes training texts; the registry writes the card."""
 
         def training_step(
             self, model: torch.nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None

@@ -82,21 +82,35 @@ class Watch:
         self.notes.append(f"{diagnosis.name}: {diagnosis.message}")
 
     def _diagnosis(self, log_history: Sequence[Mapping[str, Any]]) -> Diagnosis | None:
-        plan, schedule = self._plan, self._plan.schedule
         measurements = _measurements(log_history)
+        return (
+            self._space(log_history, measurements)
+            or diagnose_dev(measurements)
+            or self._loss(log_history, measurements)
+            or diagnose_patience(measurements, patience=self._plan.settings.patience)
+        )
+
+    def _space(
+        self, log_history: Sequence[Mapping[str, Any]], measurements: Sequence[DevMeasurement]
+    ) -> Diagnosis | None:
+        """A narrow space in which dev queries find more than before is no trouble."""
         cosines = [float(entry["eval_dev_mean_cosine"]) for entry in log_history if "eval_dev_mean_cosine" in entry]
-        if cosines and (found := diagnose_space(plan.start_cosine, cosines[-1])):
-            return found
-        if found := diagnose_dev(measurements):
-            return found
-        after = [entry for entry in log_history if "loss" in entry and entry["step"] > schedule.warmup_steps]
-        improved = any(measured.gain > 0 for measured in measurements)
-        long_enough = bool(after) and after[-1]["step"] >= min(schedule.steps_per_epoch, schedule.total_steps // 2)
-        if long_enough and not improved:
-            losses = [float(entry["loss"]) for entry in after]
-            if found := diagnose_loss(losses, batch_size=plan.settings.batch_size):
-                return found
-        return diagnose_patience(measurements, patience=plan.settings.patience)
+        if not cosines or (measurements and measurements[-1].gain > 0):
+            return None
+        return diagnose_space(self._plan.start_cosine, cosines[-1])
+
+    def _loss(
+        self, log_history: Sequence[Mapping[str, Any]], measurements: Sequence[DevMeasurement]
+    ) -> Diagnosis | None:
+        """Nor is a loss that stays while dev retrieval got better by more than noise."""
+        schedule = self._plan.schedule
+        entries = [entry for entry in log_history if "loss" in entry and entry["step"] > schedule.warmup_steps]
+        if not entries or entries[-1]["step"] < min(schedule.steps_per_epoch, schedule.total_steps // 2):
+            return None
+        if any(measured.gain > measured.gain_error for measured in measurements):
+            return None
+        losses = [float(entry["loss"]) for entry in entries]
+        return diagnose_loss(losses, batch_size=self._plan.settings.batch_size)
 
 
 def watching_callback(watch: Watch) -> Any:

@@ -128,8 +128,8 @@ class SynonymEncoder:
         vectors = np.zeros((len(texts), 4096), dtype=np.float32)
         for row, text in enumerate(texts):
             for word in words_of(text):
-                if word not in self._ignored:
-                    leader = self._leader.get(word, word)
+                leader = self._leader.get(word, word)
+                if leader not in self._ignored:
                     vectors[row, self._column.setdefault(leader, len(self._column))] = 1.0
         return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
 

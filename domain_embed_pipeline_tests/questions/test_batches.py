@@ -13,7 +13,7 @@ from domain_embed_pipeline.questions.batch_ledger import BatchLedger
 from domain_embed_pipeline.questions.client import MessagesClient
 from domain_embed_pipeline.questions.generation import GeneratedQuestions, generate_questions
 from domain_embed_pipeline.questions.ledger import Ledger
-from domain_embed_pipeline.questions.ledger_tables import batches
+from domain_embed_pipeline.questions.ledger_tables import batch_items, batches
 from domain_embed_pipeline.questions.progress import Progress
 from domain_embed_pipeline.questions.prompt import answer_key_of, build_request
 from domain_embed_pipeline.questions.settings import QuestionSettings
@@ -255,6 +255,36 @@ def test_results_for_chunks_that_left_the_corpus_are_kept_for_their_return(
     assert len(server.paid) == paid == 30
     assert_each_answered_once(result, server, CHUNKS)
     assert result.answered_from_ledger == 30
+
+
+def test_a_batch_that_nobody_needs_any_more_is_not_waited_for_but_collected_once_it_has_ended(
+    ask: Ask, server: FakeMessagesServer
+) -> None:
+    server.batch_seconds = 30
+    ask(batch_wait_h=0.0)
+    started = time.monotonic()
+    assert ask([]).chunks == 0
+    assert time.monotonic() - started < 5
+    server.batch_seconds = 0
+    ask([])
+    result = ask()
+    assert_each_answered_once(result, server, CHUNKS)
+    assert result.answered_from_ledger == 30
+
+
+def test_results_that_were_stored_but_not_ticked_off_are_stored_once(
+    ask: Ask, server: FakeMessagesServer, ledger: Ledger
+) -> None:
+    """The process died after it stored the answers and before it noted so beside the batch."""
+    ask()
+    with ledger.engine.begin() as connection:
+        connection.execute(sa.update(batches).values(state="created"))
+        connection.execute(sa.update(batch_items).values(state="waiting"))
+    result = ask([*CHUNKS, *make_chunks(1, start=900)], mode="direct")
+    answers = ledger.answers(answer_key_of(fast()), [chunk.chunk_id for chunk in CHUNKS])
+    assert [len(found) for found in answers.values()] == [1] * 30
+    assert result.ledger_cost_usd == pytest.approx(server.cost_usd)
+    assert states(ledger) == ["collected"]
 
 
 def test_an_answer_for_a_chunk_that_was_forgotten_is_dropped(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 
@@ -100,7 +101,8 @@ def test_a_server_that_keeps_failing_stops_the_run_early(
     settings = fast(circuit_breaker_failures=6)
     result = generate_questions(make_chunks(100), settings=settings, ledger=sqlite_ledger, client=client)
     assert result.stopped_reason is not None
-    assert result.stopped_reason.startswith("circuit_open: 6 attempts in a row failed")
+    # Requests that were in flight when the sixth failed may have failed too.
+    assert re.match(r"circuit_open: \d+ attempts in a row failed, the last one with: overloaded", result.stopped_reason)
     assert result.unanswered == 100
     assert len(server.started_at) < 20
 
@@ -112,7 +114,7 @@ def test_a_model_that_ignores_the_format_stops_the_run_before_it_burns_money(
     settings = fast(circuit_breaker_failures=6)
     result = generate_questions(make_chunks(100), settings=settings, ledger=sqlite_ledger, client=client)
     assert result.stopped_reason is not None
-    assert "6 paid answers in a row held no usable question" in result.stopped_reason
+    assert "paid answers in a row held no usable question" in result.stopped_reason
     assert len(server.paid) < 20
 
 

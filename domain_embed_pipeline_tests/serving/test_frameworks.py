@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 
+from domain_embed_pipeline.errors import MissingDependencyError
 from domain_embed_pipeline.ids import point_id_of
-from domain_embed_pipeline_tests.serving.conftest import Workplace
+from domain_embed_pipeline.serving.frameworks import langchain_retriever, llama_index_retriever
+from domain_embed_pipeline.serving.retriever import Retriever
+from domain_embed_pipeline_tests.serving.conftest import Place, Workplace
 from domain_embed_pipeline_tests.serving.scenario import (
     ALIAS,
     HYBRID,
@@ -135,3 +142,44 @@ def test_vectors_of_texts_are_the_same_whoever_asks(filled: Workplace) -> None:
     assert isinstance(vector, dict)
     text = next(text for chunk, text in zip(CHUNKS, texts_of(CHUNKS), strict=True) if chunk.text == payload["text"])
     assert vector["dense"] == pytest.approx(ENCODER.encode_passages([text])[0].tolist(), abs=1e-5)
+
+
+@pytest.fixture
+def retriever(place: Place) -> Iterator[Retriever]:
+    place.go_live(plan_of(ENCODER, CHUNKS), CHUNKS, ENCODER)
+    with Retriever(place.settings, ALIAS, lambda _: ENCODER) as retriever:
+        yield retriever
+
+
+def test_our_langchain_retriever_gives_what_ours_gives(retriever: Retriever) -> None:
+    pytest.importorskip("langchain_core")
+    documents = langchain_retriever(retriever, k=4).invoke(QUERY)
+    hits = retriever.search(QUERY, k=4)
+    assert [document.page_content for document in documents] == [hit.text for hit in hits]
+    assert [document.metadata["score"] for document in documents] == pytest.approx([hit.score for hit in hits])
+    assert documents[0].metadata["model_version"] == "model-a"
+
+
+def test_our_llama_index_retriever_gives_what_ours_gives(retriever: Retriever) -> None:
+    pytest.importorskip("llama_index.core")
+    nodes = llama_index_retriever(retriever, k=4, filter={"source": "manual-1.md"}).retrieve(QUERY)
+    hits = retriever.search(QUERY, k=4, filter={"source": "manual-1.md"})
+    assert [node.text for node in nodes] == [hit.text for hit in hits]
+    assert [node.score for node in nodes] == pytest.approx([hit.score for hit in hits])
+    assert [node.node_id for node in nodes] == [point_id_of(hit.chunk_id) for hit in hits]
+
+
+@pytest.mark.parametrize(
+    ("make", "module", "extra"),
+    [
+        (langchain_retriever, "langchain_core.documents", "langchain"),
+        (llama_index_retriever, "llama_index.core.retrievers", "llama-index"),
+    ],
+    ids=["langchain", "llama-index"],
+)
+def test_a_framework_that_is_not_installed_is_named_with_its_extra(
+    retriever: Retriever, monkeypatch: pytest.MonkeyPatch, make: Any, module: str, extra: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingDependencyError, match=rf"domain-embed-pipeline\[{extra}\]"):
+        make(retriever)

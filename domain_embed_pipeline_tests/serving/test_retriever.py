@@ -10,6 +10,7 @@ from qdrant_client import models
 from domain_embed_pipeline.encoding.spec import EncoderSpec
 from domain_embed_pipeline.errors import ConfigurationError, EncoderMismatchError, ServingError, StoreLockedError
 from domain_embed_pipeline.evaluation.records import RetrievalMode
+from domain_embed_pipeline.serving.records import SearchRequest
 from domain_embed_pipeline.serving.retriever import Retriever
 from domain_embed_pipeline.serving.store import QdrantSettings
 from domain_embed_pipeline.serving.updates import reconcile_collection
@@ -119,7 +120,16 @@ def test_several_queries_are_answered_as_each_alone(place: Place) -> None:
     queries = [QUERY, "the of", "weld the hose", "p41"]
     with retriever_of(place, OLD) as retriever:
         together = retriever.search_batch(queries, k=4)
-        assert together == tuple(retriever.search(query, k=4) for query in queries)
+        alone = [retriever.search(query, k=4) for query in queries]
+    assert [[hit.chunk_id for hit in hits] for hits in together] == [[hit.chunk_id for hit in hits] for hits in alone]
+
+
+def test_each_of_several_requests_keeps_its_own_k_and_filter(place: Place) -> None:
+    live(place, OLD)
+    with retriever_of(place, OLD) as retriever:
+        few, many = retriever.search_many([SearchRequest(QUERY, 2), SearchRequest(QUERY, 9, {"source": "manual-4.md"})])
+    assert len(few) == 2
+    assert len(many) == 9 and {hit.source for hit in many} == {"manual-4.md"}
 
 
 def test_a_swap_changes_collection_and_encoder_together(place: Place) -> None:

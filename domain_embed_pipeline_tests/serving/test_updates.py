@@ -9,6 +9,7 @@ import pytest
 
 from domain_embed_pipeline.errors import EncoderMismatchError, ServingError
 from domain_embed_pipeline.records import Chunk
+from domain_embed_pipeline.serving import updates
 from domain_embed_pipeline.serving.alias import rollback
 from domain_embed_pipeline.serving.metadata import read_metadata
 from domain_embed_pipeline.serving.records import BuildSettings, Reconciliation
@@ -17,7 +18,10 @@ from domain_embed_pipeline_tests.serving.conftest import Workplace
 from domain_embed_pipeline_tests.serving.qdrant_double import QdrantDouble
 from domain_embed_pipeline_tests.serving.scenario import ALIAS, HYBRID, QUICK, WordEncoder, chunks_of, plan_of
 
-SETTINGS = BuildSettings(batch_size=16)
+
+@pytest.fixture(autouse=True)
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(updates, "BATCH_SIZE", 16)
 
 
 def reconcile(
@@ -29,7 +33,6 @@ def reconcile(
         chunks=chunks,
         encoder=encoder,
         corpus_version=version,
-        settings=SETTINGS,
         retries=QUICK,
     )
 
@@ -178,7 +181,7 @@ def test_a_server_that_fails_now_and_then_does_not_spoil_a_catch_up(remote: Work
 def test_a_corpus_that_changes_throughout_a_rebuild_of_5000_chunks_is_served_exactly(
     remote: Workplace, double: QdrantDouble
 ) -> None:
-    """Another thread plays the drop sensor: it keeps serving what arrives, in the live collection, by the live model."""
+    """Another thread plays the drop sensor: it serves what arrives in the live collection, by the live model."""
     old, new, at_start = WordEncoder("model-a", seed=1), WordEncoder("model-b", seed=2), chunks_of(5_000)
     remote.go_live(plan_of(old, at_start, settings=BuildSettings(batch_size=500)), at_start, old)
     corpus = {"now": at_start}

@@ -238,6 +238,17 @@ def test_a_collection_much_slower_than_the_live_one_fails(remote: Workplace, dou
     assert [check.name for check in report.failures] == ["latency"]
 
 
+def test_a_corpus_that_grew_may_take_longer_to_search(remote: Workplace, double: QdrantDouble) -> None:
+    few = CHUNKS[:10]
+    live = remote.build(plan_of(ENCODER, few, corpus_version="corpus-0"), few, ENCODER)
+    built, inputs = built_in(remote)
+    double.delays += [(f"{live.collection}/points/query$", 0.02), (f"{built.collection}/points/query$", 0.06)]
+    inputs = replace(inputs, live_collection=live.collection)
+    settings = replace(QUICK_LOOK, latency_floor_ms=1.0)
+    report = inspect_collection(remote.client, built.collection, inputs=inputs, settings=settings, retries=QUICK)
+    assert report.passed
+
+
 def test_a_server_that_goes_away_is_an_error_and_not_a_failed_check(remote: Workplace, double: QdrantDouble) -> None:
     built, inputs = built_in(remote)
     double.fail("POST .*/scroll$", times=1_000, status=503)

@@ -123,8 +123,8 @@ def _characters_by_size(pages: list[list[_Line]]) -> Counter[float]:
 def _without_furniture(pages: list[list[_Line]], heading_sizes: frozenset[float]) -> list[list[_Line]]:
     """Pages without running headers and footers, page numbers and tables of contents.
 
-    A header is among the two highest or lowest lines, and stands, digits aside, on two pages of five (odd and even
-    pages may differ), but on three at least or on both of two. Headings stay: slides repeat theirs.
+    A header is among the two highest or lowest lines and stands, digits aside, in the same place of two pages in five
+    (odd and even pages may differ), but of three at least or of both of two. Headings stay: slides repeat theirs.
     """
     edges = [_edge_lines(lines) if len(pages) > 1 else [] for lines in pages]
     counts = Counter(key for lines in edges for key in {_furniture_key(line) for line in lines})
@@ -146,8 +146,8 @@ def _edge_lines(lines: list[_Line]) -> list[_Line]:
     return by_height[:_EDGE_LINES] + by_height[_EDGE_LINES:][-_EDGE_LINES:]
 
 
-def _furniture_key(line: _Line) -> str:
-    return re.sub(r"\d+", "#", line.text).casefold()
+def _furniture_key(line: _Line) -> tuple[str, int]:
+    return re.sub(r"\d+", "#", line.text).casefold(), round(line.baseline)
 
 
 def _paragraphs(pages: list[list[_Line]], heading_sizes: frozenset[float]) -> Iterator[tuple[float, str]]:
@@ -172,10 +172,10 @@ def _starts_paragraph(above: _Line, below: _Line, usual_gap: float, heading_size
     if above.size != below.size and (above.size in heading_sizes or below.size in heading_sizes):
         return True
     gap = above.baseline - below.baseline
-    if gap <= 0 and abs(gap) > usual_gap:  # A new page or column: the sentence tells whether the paragraph goes on.
-        return above.size in heading_sizes or not (below.text[0].islower() or _WORD_BREAK.search(above.text))
     if above.size in heading_sizes:  # A heading of two lines has a wider pitch than the running text.
-        return gap > 1.6 * above.size
+        return not 0 < gap <= 1.6 * above.size
+    if gap < -usual_gap:  # A new page or column: the sentence tells whether the paragraph goes on.
+        return not (below.text[0].islower() or _WORD_BREAK.search(above.text))
     return gap > usual_gap * _PARAGRAPH_GAP
 
 

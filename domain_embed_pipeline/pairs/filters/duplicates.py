@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-
-import numpy as np
 
 from domain_embed_pipeline.pairs.filters.base import Verdict, preference, rejection
 from domain_embed_pipeline.pairs.filters.settings import FilterSettings
 from domain_embed_pipeline.pairs.records import FilterResult
-from domain_embed_pipeline.pairs.shingles import jaccard, shingle_hashes, words_of
+from domain_embed_pipeline.pairs.shingles import comparison_key, jaccard, shingle_hashes, words_of
 from domain_embed_pipeline.records import TrainingPair
 
 _TRIGRAM = 3
+# In larger clusters (a template) only the questions of one chunk are compared, or the time would be quadratic.
+_LARGEST_CLUSTER = 50
 
 
 def duplicates(
     pairs: Sequence[TrainingPair], *, settings: FilterSettings, chunk_clusters: Mapping[str, str]
 ) -> FilterResult:
-    """Drop repeated anchors: across the corpus by their words in any order, within a cluster of chunks by likeness.
+    """Drop repeated anchors: across the corpus by their words, within a cluster of chunks by likeness.
 
     - `duplicate`: the same words for the same cluster of chunks; the pair of the better source stays.
     - `ambiguous`: the same words for different clusters; all go, since each would be a false negative of the other.
       The user's own pairs are spared, because relevance to several chunks is what the user says, and outweigh others.
-    - `near_duplicate`: nearly the same characters within one cluster. Across clusters nearly the same is not the same:
-      "dose of A" and "dose of B" are two questions.
+    - `near_duplicate`: the same words in another order or nearly the same characters, within one cluster. Across
+      clusters nearly the same is not the same: "dose of A" and "dose of B" are two questions.
 
     Args:
         pairs: Pairs of any source.
@@ -36,14 +36,17 @@ def duplicates(
     ranked = sorted(range(len(pairs)), key=lambda index: preference(pairs[index]))
     groups: dict[str, list[int]] = defaultdict(list)
     for index in ranked:
-        groups[" ".join(sorted(words_of(pairs[index].anchor)))].append(index)
+        groups[comparison_key(pairs[index].anchor)].append(index)
     for group in groups.values():
         _judge_same_words(group, pairs, chunk_clusters, verdicts)
-    by_cluster: dict[str, list[int]] = defaultdict(list)
+    sizes = Counter(chunk_clusters.values())
+    near: dict[str, list[int]] = defaultdict(list)
     for index in ranked:
         if index not in verdicts:
-            by_cluster[chunk_clusters[pairs[index].chunk_id]].append(index)
-    for group in by_cluster.values():
+            chunk_id = pairs[index].chunk_id
+            cluster_id = chunk_clusters[chunk_id]
+            near[cluster_id if sizes[cluster_id] <= _LARGEST_CLUSTER else chunk_id].append(index)
+    for group in near.values():
         _judge_like_words(group, pairs, settings, verdicts)
     return FilterResult(
         tuple(pair for index, pair in enumerate(pairs) if index not in verdicts),
@@ -74,18 +77,29 @@ def _judge_like_words(
     """Of pairs of one cluster: each that is not nearly the same as a better one."""
     if len(group) == 1:
         return
-    kept: list[tuple[str, np.ndarray]] = []
+    kept: list[_Seen] = []
     for index in group:
-        anchor = pairs[index].anchor
-        trigrams = shingle_hashes(list(" ".join(words_of(anchor))), _TRIGRAM)
+        seen = _Seen(pairs[index].anchor)
         # A user's query may name several chunks of one cluster; those pairs have one anchor.
-        twin = next((other for other, seen in kept if other != anchor and _is_like(seen, trigrams, settings)), None)
+        twin = next((other for other in kept if other.key != seen.key and other.is_like(seen, settings)), None)
         if twin is None:
-            kept.append((anchor, trigrams))
+            kept.append(seen)
         else:
-            verdicts[index] = ("near_duplicate", twin)
+            verdicts[index] = ("near_duplicate", twin.anchor)
 
 
-def _is_like(left: np.ndarray, right: np.ndarray, settings: FilterSettings) -> bool:
-    smaller, larger = sorted((left.size, right.size))
-    return smaller >= settings.near_duplicate_share * larger and jaccard(left, right) >= settings.near_duplicate_share
+class _Seen:
+    """An anchor in the forms in which it is compared."""
+
+    def __init__(self, anchor: str) -> None:
+        words = words_of(anchor)
+        self.anchor = anchor
+        self.key = " ".join(words)
+        self.words = sorted(words)
+        self.trigrams = shingle_hashes(list(self.key), _TRIGRAM)
+
+    def is_like(self, other: _Seen, settings: FilterSettings) -> bool:
+        smaller, larger = sorted((self.trigrams.size, other.trigrams.size))
+        if smaller < settings.near_duplicate_share * larger:
+            return self.words == other.words
+        return self.words == other.words or jaccard(self.trigrams, other.trigrams) >= settings.near_duplicate_share

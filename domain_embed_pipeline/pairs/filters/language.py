@@ -13,7 +13,7 @@ from domain_embed_pipeline.pairs.filters.settings import FilterSettings
 from domain_embed_pipeline.pairs.records import FilterResult
 from domain_embed_pipeline.records import TrainingPair
 
-_READ_CHARACTERS = 300
+_READ_CHARACTERS = 200
 # Japanese mixes three scripts and shares one with Chinese.
 _SCRIPT_FAMILY = {"HIRAGANA": "CJK", "KATAKANA": "CJK", "HALFWIDTH": "CJK", "FULLWIDTH": "LATIN", "MICRO": "GREEK"}
 

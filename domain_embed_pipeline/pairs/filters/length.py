@@ -34,5 +34,6 @@ def _shortest(pair: TrainingPair, settings: FilterSettings) -> int:
         return settings.minimum_characters
     if pair.source == "user":
         return settings.minimum_user_characters
+    shortest = settings.minimum_title_characters if pair.source == "title_body" else settings.minimum_query_characters
     # Four CJK characters say as much as eight Latin letters.
-    return settings.minimum_query_characters // (1 if pair.anchor.isascii() else 2)
+    return shortest // (1 if pair.anchor.isascii() else 2)

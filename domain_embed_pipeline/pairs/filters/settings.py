@@ -12,9 +12,11 @@ class FilterSettings:
     minimum_characters: int = 30
     """Shortest passage, and shortest sentence as an anchor; shorter ones are fragments."""
     minimum_query_characters: int = 8
-    """Shortest question or title. Keyword questions ("HIT 4Ts score") are short and genuine, so this stays low."""
+    """Shortest question. Keyword questions ("HIT 4Ts score") are short and genuine, so this stays low."""
     minimum_query_words: int = 2
-    """Fewest words of a question; a single word names too many chunks. Titles may be one word."""
+    """Fewest words of a question; a single word names too many chunks."""
+    minimum_title_characters: int = 4
+    """Shortest title as an anchor. Titles of one term ("Heparin") are what many of them are, and good anchors."""
     minimum_user_characters: int = 2
     """Shortest query of the user's own; people do search for "AF"."""
     drop_boilerplate: bool = True
@@ -39,8 +41,9 @@ class FilterSettings:
     """Texts shorter than this are judged by their script alone: language of short text is guesswork."""
     language_certainty: float = 0.99
     """Probability that both texts need before a mismatch counts; terminology confuses the detector."""
-    near_duplicate_share: float = 0.8
-    """Overlap of character trigrams (Jaccard) from which two questions of one chunk are the same question."""
+    near_duplicate_share: float = 0.85
+    """Overlap of character trigrams (Jaccard) from which two questions of one chunk are the same question; at 0.75
+    "symptoms of atrial fibrillation" and "causes of atrial fibrillation" are taken for one."""
     round_trip_max_rank: int | None = None
     """Rank of the source chunk by the base model beyond which a question is dropped (or judged). Never small: a low
     bound drops what the base model fails on, which is what training is for. Off until a measurement says it pays."""

@@ -30,7 +30,7 @@ _JUNK: list[tuple[str, str, str, PairSource]] = [
     (
         "table_of_contents",
         _ASK,
-        "1 Introduction 3\n2 Dosing 7\n2.1 Adults 8\n2.2 Children 12\n3 References 40",
+        "1 Scope 3\n2 Dosing 7\n2.1 Adults 8\n2.2 Children 12\n3 References 40",
         "question",
     ),
     ("table_of_contents", _ASK, "Preface\t4\nDosing\t9\nRenal failure\t15\nBleeding\t22\nIndex\t80", "question"),
@@ -50,7 +50,7 @@ _JUNK: list[tuple[str, str, str, PairSource]] = [
     (
         "figures",
         _ASK,
-        "H\ufffdp\ufffdrin \ufffd\ufffd w\ufffdrd st\ufffdpp\ufffdd \ufffd\ufffd\ufffd\ufffd \ufffd\ufffd",
+        "H\ufffdp\ufffdrin \ufffd\ufffd w\ufffdrd st\ufffdpp\ufffdd \ufffdt once.",
         "question",
     ),
     ("repetition", _ASK, "heparin " * 20, "question"),
@@ -119,6 +119,7 @@ def test_genuine_pairs_that_look_odd_are_kept(anchor: str, source: PairSource) -
     [
         _PASSAGE + "\n\n© 2024 General Hospital. All rights reserved.",
         "Drug | Dose | Note\nHeparin | 80 units per kg | bolus\nArgatroban | 2 mcg per kg per min | no bolus",
+        "Drug | Dose | Route | Weight | Note\nHeparin | Low | Vein | Full | Bolus\nWarfarin | Low | Mouth | Any | Slow",
         "Troponin T: 14 ng/l. Repeat after 1 h: a rise of 5 ng/l or more rules in infarction.",
         "Type 1 diabetes\nType 2 diabetes\nGestational diabetes of the 3rd trimester",
         "Steps:\n1. Stop heparin.\n2. Send the antibody test.\n3. Start argatroban at 2 mcg per kg per min.",

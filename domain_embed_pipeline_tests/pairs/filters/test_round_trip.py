@@ -13,9 +13,8 @@ _TEXTS = ["heparin dose", "heparin dose", "heparin bleeding", "warfarin dose", "
 _CHUNKS = [chunk_of(text, title=f"T{place}") for place, text in enumerate(_TEXTS)]
 _CORPUS = corpus_of(_CHUNKS)
 _ENCODER = SynonymEncoder("t0 t1 t2 t3 t4")
-_CLUSTERS = {
-    chunk.chunk_id: _CHUNKS[0].chunk_id if place < 2 else chunk.chunk_id for place, chunk in enumerate(_CHUNKS)
-}
+_TWINS = _CHUNKS[:2]
+_CLUSTERS = {chunk.chunk_id: _TWINS[0].chunk_id if chunk in _TWINS else chunk.chunk_id for chunk in _CHUNKS}
 
 
 def _about(anchor: str, place: int, source: str = "question") -> TrainingPair:

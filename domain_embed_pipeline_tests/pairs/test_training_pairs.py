@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from domain_embed_pipeline.ids import pair_id_of
+from domain_embed_pipeline.pairs.evaluation_sets import generated_evaluation_set
+from domain_embed_pipeline.pairs.records import StructuralPairs, TrainingPairs, UserPairs
+from domain_embed_pipeline.pairs.splits import chunk_sides, split_documents
+from domain_embed_pipeline.pairs.structural import structural_pairs
+from domain_embed_pipeline.pairs.training_pairs import TrainingPairSettings, build_training_pairs, held_out_chunks
+from domain_embed_pipeline.records import Chunk, Question, TrainingPair
+from domain_embed_pipeline.tables import load_record, save_record
+from domain_embed_pipeline_tests.pairs.helpers import (
+    SynonymEncoder,
+    chunk_of,
+    corpus_of,
+    documents_of,
+    evaluation_set_of,
+    passage,
+    question_of,
+)
+
+_CORPUS = corpus_of(documents_of(60))
+_HELD = split_documents(_CORPUS, has_user_queries=False)
+_OPEN = split_documents(_CORPUS, has_user_queries=True)
+_TOPICS = {
+    "cause": "why did it happen in {}",
+    "treatment": "{} therapy",
+    "outlook": "what becomes of patients like {}",
+    "dose": "which milligrams were given to {} and how often",
+    "warning": "danger signs, {}",
+}
+
+
+def _questions(chunk: Chunk) -> list[Question]:
+    name = chunk.title.replace(" > ", " ")
+    return [question_of(chunk, wording.format(name), topic) for topic, wording in _TOPICS.items()]
+
+
+_QUESTIONS = [question for chunk in _CORPUS.chunks for question in _questions(chunk)]
+_NO_QUERIES = evaluation_set_of(["a query about nothing that is in here"])
+
+
+def _user_pair(anchor: str, chunk: Chunk) -> TrainingPair:
+    positive = chunk.embedding_text
+    return TrainingPair(pair_id_of(anchor, positive), anchor, positive, chunk.chunk_id, "user", "user")
+
+
+def test_a_question_goes_with_the_text_that_encoders_see() -> None:
+    made = build_training_pairs(_CORPUS, _OPEN, questions=_QUESTIONS, evaluation_set=_NO_QUERIES)
+    texts = {chunk.chunk_id: chunk.embedding_text for chunk in _CORPUS.chunks}
+    assert len(made.pairs) == len(_QUESTIONS)
+    assert all(pair.positive == texts[pair.chunk_id] for pair in made.pairs)
+    assert {pair.style for pair in made.pairs} == set(_TOPICS)
+    assert list(made.pairs) == sorted(made.pairs, key=lambda pair: pair.pair_id)
+
+
+def test_no_pair_comes_from_a_held_out_document_and_the_certificate_passes() -> None:
+    evaluation_set = generated_evaluation_set(_CORPUS, _HELD, _QUESTIONS)
+    made = build_training_pairs(
+        _CORPUS,
+        _HELD,
+        questions=_QUESTIONS,
+        structural=structural_pairs(_CORPUS, _HELD),
+        evaluation_set=evaluation_set,
+    )
+    sides = chunk_sides(_CORPUS, _HELD)
+    assert {sides[pair.chunk_id] for pair in made.pairs} == {"train"}
+    assert made.certificate.passed
+    assert made.certificate.pairs_version == made.pairs_version
+    held_out = [row for row in made.rejected if row.reason == "held_out"]
+    assert len(held_out) == sum(sides[question.chunk_id] != "train" for question in _QUESTIONS)
+
+
+def test_a_passage_in_documents_on_both_sides_is_found_and_taken_out_of_training() -> None:
+    notice = passage(99)
+    corpus = corpus_of([*_CORPUS.chunks, *(chunk_of(notice, f"d{number:03}.md") for number in range(60))])
+    splits = split_documents(corpus, has_user_queries=False)
+    shared = next(chunk for chunk in corpus.chunks if chunk.text == notice)
+    questions = [*_QUESTIONS, question_of(shared, "what the notice on the door says")]
+    evaluation_set = generated_evaluation_set(corpus, splits, questions)
+    made = build_training_pairs(corpus, splits, questions=questions, evaluation_set=evaluation_set)
+    row = next(row for row in made.certificate.detectors if row.detector == "held_out_chunk")
+    assert (row.found, row.removed, row.remaining) == (1, 1, 0)
+    assert [row.anchor for row in made.rejected if row.reason == "leak_held_out_chunk"] == [
+        "what the notice on the door says"
+    ]
+
+
+def test_answers_of_a_frozen_generated_set_stay_out_when_the_split_has_moved_on() -> None:
+    evaluation_set = generated_evaluation_set(_CORPUS, _HELD, _QUESTIONS)
+    answers = {row.chunk_id for row in evaluation_set.qrels}
+    assert answers <= held_out_chunks(_CORPUS, _OPEN, evaluation_set)
+    made = build_training_pairs(_CORPUS, _OPEN, questions=_QUESTIONS, evaluation_set=evaluation_set)
+    assert not answers & {pair.chunk_id for pair in made.pairs}
+
+
+def test_a_click_log_with_test_queries_is_cleaned_and_the_test_set_is_not() -> None:
+    query = "elevated troponin after marathon running"
+    variants = {
+        "leak_exact": "Elevated troponin after marathon running?",
+        "leak_shingle": "marathon running after elevated troponin",
+        "leak_embedding": "raised TnT post marathon race",
+    }
+    texts = [*variants.values(), "gout in pregnancy"]
+    pairs = [_user_pair(text, chunk) for text, chunk in zip(texts, _CORPUS.chunks, strict=False)]
+    evaluation_set = evaluation_set_of({query: [_CORPUS.chunks[0].chunk_id]})
+    encoder = SynonymEncoder("elevated raised", "running race", "after post", "troponin tnt")
+    made = build_training_pairs(
+        _CORPUS,
+        _OPEN,
+        questions=_QUESTIONS,
+        user_pairs=UserPairs(tuple(pairs), ()),
+        evaluation_set=evaluation_set,
+        encoder=encoder,
+    )
+    assert {row.reason: row.anchor for row in made.rejected if row.reason.startswith("leak")} == variants
+    assert [pair.anchor for pair in made.pairs if pair.source == "user"] == ["gout in pregnancy"]
+    assert made.certificate.passed
+    assert made.certificate.encoder_fingerprint == encoder.spec.fingerprint
+    assert made.certificate.query_count == 1
+
+
+def test_structural_pairs_cannot_drown_questions() -> None:
+    structural = structural_pairs(_CORPUS, _OPEN)
+    questions = _QUESTIONS[:60]
+    made = build_training_pairs(_CORPUS, _OPEN, questions=questions, structural=structural, evaluation_set=_NO_QUERIES)
+    counts = Counter(pair.source for pair in made.pairs)
+    assert counts == {"question": 60, "title_body": 20, "adjacent_sentence": 10}
+    mix = {row.source: (row.candidates, row.kept) for row in made.mix}
+    assert mix["title_body"][0] == sum(pair.source == "title_body" for pair in structural.pairs)
+    assert sum(row.share for row in made.mix) == pytest.approx(1.0)
+
+
+def test_without_questions_structural_pairs_carry_the_run() -> None:
+    structural = structural_pairs(_CORPUS, _OPEN)
+    made = build_training_pairs(_CORPUS, _OPEN, structural=structural, evaluation_set=_NO_QUERIES)
+    assert len(made.pairs) > 0.9 * len(structural.pairs)
+
+
+def test_every_candidate_is_either_kept_or_rejected_with_a_reason() -> None:
+    structural = structural_pairs(_CORPUS, _HELD)
+    gone = Question("g-gone", "c-gone", "natural", "what about a chunk that is gone", "test")
+    made = build_training_pairs(
+        _CORPUS,
+        _HELD,
+        questions=[*_QUESTIONS, gone],
+        structural=structural,
+        evaluation_set=generated_evaluation_set(_CORPUS, _HELD, _QUESTIONS),
+        settings=TrainingPairSettings(max_questions_per_chunk=2, max_pairs=150),
+    )
+    assert len(made.pairs) + len(made.rejected) == len(_QUESTIONS) + 1 + len(structural.pairs)
+    assert all(row.reason for row in made.rejected)
+    assert {row.reason: row.count for row in made.drops} == Counter(row.reason for row in made.rejected)
+    assert ("c-gone", "unknown_chunk") in {(row.chunk_id, row.reason) for row in made.rejected}
+    assert max(Counter(pair.chunk_id for pair in made.pairs if pair.source == "question").values()) <= 2
+    assert len(made.pairs) <= 150
+
+
+def test_the_order_of_candidates_changes_nothing() -> None:
+    structural = structural_pairs(_CORPUS, _OPEN)
+    turned = StructuralPairs(tuple(reversed(structural.pairs)), structural.counts)
+    made = [
+        build_training_pairs(
+            _CORPUS,
+            _OPEN,
+            questions=questions,
+            structural=pairs,
+            evaluation_set=_NO_QUERIES,
+            settings=TrainingPairSettings(max_questions_per_chunk=3),
+        )
+        for questions, pairs in ((_QUESTIONS, structural), (list(reversed(_QUESTIONS)), turned))
+    ]
+    assert made[0] == made[1]
+
+
+def test_pairs_rejections_and_certificate_are_stored_and_read_back(tmp_path: Path) -> None:
+    made = build_training_pairs(
+        _CORPUS, _HELD, questions=_QUESTIONS, evaluation_set=generated_evaluation_set(_CORPUS, _HELD, _QUESTIONS)
+    )
+    save_record(made, str(tmp_path / "pairs"))
+    assert load_record(TrainingPairs, str(tmp_path / "pairs")) == made
