@@ -114,7 +114,7 @@ class TrainingPairsConfig(dg.Config):
 class TrainingConfig(dg.Config):
     """How a stage is trained; an empty field means: by the rule for the model's size and the number of pairs."""
 
-    learning_rate: float | None = Field(default=None, gt=0, lt=1e-2, description="Too low under-trains small models.")
+    learning_rate: float | None = Field(default=None, gt=0, lt=0.1, description="Too low under-trains small models.")
     epochs: float | None = Field(default=None, gt=0, le=20, description="Too many fit the questions, not the domain.")
     batch_size: int = Field(default=64, ge=2, le=8192, description="In-batch negatives plus one.")
     max_length: int = Field(default=160, ge=16, le=8192, description="Tokens of a text seen in training.")
@@ -132,7 +132,7 @@ class StageTwoConfig(TrainingConfig):
     """Stage two starts from stage one, so it is short and gentle."""
 
     enabled: bool = Field(default=True, description="Off: the candidate is chosen among the base and stage one.")
-    learning_rate: float | None = Field(default=5e-5, gt=0, lt=1e-2, description="Half of stage one's for 22M models.")
+    learning_rate: float | None = Field(default=5e-5, gt=0, lt=0.1, description="Half of stage one's for 22M models.")
     epochs: float | None = Field(default=1.0, gt=0, le=20, description="More than one rarely pays.")
     blend_weights: list[float] = Field(default=[0.5, 0.75], description="Shares of tuned weights in blends with base.")
 

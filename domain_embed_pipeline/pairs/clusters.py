@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from domain_embed_pipeline.pairs.passages import documents_sharing_runs
-from domain_embed_pipeline.pairs.shingles import comparison_key, jaccard, shingle_hashes, words_of
+from domain_embed_pipeline.pairs.shingles import jaccard, shingle_hashes, word_hashes, words_of
 from domain_embed_pipeline.records import Corpus
 
 logger = logging.getLogger(__name__)
@@ -47,66 +47,70 @@ class ClusterSettings:
     seed: int = 1
 
 
+Words = Mapping[str, np.ndarray]
+"""`id -> word hashes in order` (`shingles.word_hashes`)."""
+
+
 def cluster_near_duplicates(texts: Mapping[str, str], *, settings: ClusterSettings | None = None) -> dict[str, str]:
     """Near-duplicate clusters: `id -> cluster id`, the smallest id of the cluster.
 
     The result does not depend on the order of `texts`. Method: MinHash with banding (Broder 1997; Leskovec et al.,
     Mining of Massive Datasets, ch. 3); clusters are connected components of the verified pairs.
     """
+    return cluster_words({text_id: word_hashes(words_of(text)) for text_id, text in texts.items()}, settings=settings)
+
+
+def cluster_words(words: Words, *, settings: ClusterSettings | None = None) -> dict[str, str]:
+    """`cluster_near_duplicates` for texts whose words are hashed already."""
     settings = settings or ClusterSettings()
     leaders: dict[str, str] = {}
-    same_text: dict[str, str] = {}
-    for text_id in sorted(texts):
-        key = comparison_key(texts[text_id])
+    same_text: dict[bytes, str] = {}
+    for text_id in sorted(words):
+        key = words[text_id].tobytes()
         # A text without words is a duplicate of nothing.
         leaders[text_id] = same_text.setdefault(key, text_id) if key else text_id
     ids = sorted(same_text.values())
-    shingles = [shingle_hashes(words_of(texts[text_id]), settings.shingle_words) for text_id in ids]
+    shingles = [shingle_hashes(words[text_id], settings.shingle_words) for text_id in ids]
     roots = _components(len(ids), _verified_pairs(shingles, settings))
     cluster_of = {text_id: ids[root] for text_id, root in zip(ids, roots, strict=True)}
     return {text_id: cluster_of.get(leader, leader) for text_id, leader in leaders.items()}
 
 
-def cluster_documents(
-    corpus: Corpus, chunk_clusters: Mapping[str, str], *, settings: ClusterSettings | None = None
-) -> dict[str, str]:
-    """Clusters of documents that must stay on one side of a split: `document_id -> cluster id`, the smallest id.
+def cluster_corpus(corpus: Corpus, *, settings: ClusterSettings | None = None) -> tuple[dict[str, str], dict[str, str]]:
+    """Clusters of chunks (by text) and of documents: `chunk_id -> cluster id` and `document_id -> cluster id`.
 
-    Documents belong together when they share a near-duplicate chunk or a long run of words, or when their whole texts
-    are near duplicates.
+    Documents must stay on one side of a split together when they share a near-duplicate chunk or a long run of words,
+    or when their whole texts are near duplicates.
     """
     settings = settings or ClusterSettings()
-    document_ids = sorted({document.document_id for document in corpus.documents} | _documents_of_chunks(corpus))
-    position = {document_id: index for index, document_id in enumerate(document_ids)}
-    edges = [(position[left], position[right]) for left, right in _shared_passages(corpus, chunk_clusters, settings)]
-    texts = document_texts(corpus)
-    if settings.run_words:
-        runs = documents_sharing_runs(texts, settings.run_words, max_documents=settings.max_documents_per_passage)
-        edges += [(position[left], position[right]) for left, right in runs]
-    whole = cluster_near_duplicates(texts, settings=settings)
-    edges += [(position[document_id], position[cluster_id]) for document_id, cluster_id in whole.items()]
-    roots = _components(len(document_ids), np.array(edges, dtype=np.int64).reshape(-1, 2))
-    clusters = {document_id: document_ids[root] for document_id, root in zip(document_ids, roots, strict=True)}
+    words = {chunk.chunk_id: word_hashes(words_of(chunk.text)) for chunk in corpus.chunks}
+    chunk_clusters = cluster_words(words, settings=settings)
+    documents = _document_words(corpus, words)
+    ids = sorted({document.document_id for document in corpus.documents} | set(documents))
+    position = {document_id: index for index, document_id in enumerate(ids)}
+    linked = [
+        *_shared_passages(corpus, chunk_clusters, settings),
+        *cluster_words(documents, settings=settings).items(),
+        *documents_sharing_runs(documents, settings.run_words, max_documents=settings.max_documents_per_passage),
+    ]
+    edges = np.array([(position[left], position[right]) for left, right in linked], dtype=np.int64).reshape(-1, 2)
+    clusters = {document_id: ids[root] for document_id, root in zip(ids, _components(len(ids), edges), strict=True)}
     _warn_of_giant_cluster(clusters)
-    return clusters
+    return chunk_clusters, clusters
 
 
-def document_texts(corpus: Corpus) -> dict[str, str]:
-    """`document_id -> text` of every document that has chunks, chunks in their order."""
-    texts: dict[str, list[str]] = defaultdict(list)
+def _document_words(corpus: Corpus, words: Words) -> Words:
+    """Words of every document that has chunks, chunks in their order."""
+    parts: dict[str, list[np.ndarray]] = defaultdict(list)
     for chunk in sorted(corpus.chunks, key=lambda chunk: (chunk.position, chunk.chunk_id)):
         for document_id in chunk.document_ids:
-            texts[document_id].append(chunk.text)
-    return {document_id: "\n".join(parts) for document_id, parts in texts.items()}
-
-
-def _documents_of_chunks(corpus: Corpus) -> set[str]:
-    return {document_id for chunk in corpus.chunks for document_id in chunk.document_ids}
+            parts[document_id].append(words[chunk.chunk_id])
+    return {document_id: np.concatenate(arrays) for document_id, arrays in parts.items()}
 
 
 def _shared_passages(
     corpus: Corpus, chunk_clusters: Mapping[str, str], settings: ClusterSettings
-) -> Iterable[tuple[str, str]]:
+) -> Iterator[tuple[str, str]]:
     documents_of: dict[str, set[str]] = defaultdict(set)
     for chunk in corpus.chunks:
         documents_of[chunk_clusters[chunk.chunk_id]].update(chunk.document_ids)

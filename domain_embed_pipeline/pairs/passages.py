@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from domain_embed_pipeline.pairs.shingles import shingle_hashes, words_of
+from domain_embed_pipeline.pairs.shingles import shingle_hashes
 
 # One shingle in 2^2 is looked at: a shared run of 20 words more than a shingle is missed in 0.2 % of the cases, and
 # memory falls to a quarter.
@@ -18,20 +18,20 @@ _SAMPLE_MASK = np.uint64(3)
 
 
 def documents_sharing_runs(
-    texts: Mapping[str, str], run_words: int, *, max_documents: int
+    words: Mapping[str, np.ndarray], run_words: int, *, max_documents: int
 ) -> Iterator[tuple[str, str]]:
     """Pairs of documents that share at least one run of `run_words` words.
 
     Args:
-        texts: `document_id -> text`.
-        run_words: Words in a run.
+        words: `document_id -> word hashes in order`.
+        run_words: Words in a run; 0 for no search.
         max_documents: Runs in more documents than this are boilerplate and join nothing.
 
     Yields:
         The first document that holds the run (by id) with each other one.
     """
-    document_ids = sorted(texts)
-    hashes, owners = _sampled_runs([texts[document_id] for document_id in document_ids], run_words)
+    document_ids = sorted(words) if run_words else []
+    hashes, owners = _sampled_runs([words[document_id] for document_id in document_ids], run_words)
     order = np.argsort(hashes, kind="stable")
     hashes, owners = hashes[order], owners[order]
     starts = np.flatnonzero(np.concatenate([[True], hashes[1:] != hashes[:-1]])) if hashes.size else hashes
@@ -45,12 +45,11 @@ def documents_sharing_runs(
     yield from ((document_ids[left], document_ids[right]) for left, right in sorted(edges))
 
 
-def _sampled_runs(texts: list[str], run_words: int) -> tuple[np.ndarray, np.ndarray]:
+def _sampled_runs(texts: list[np.ndarray], run_words: int) -> tuple[np.ndarray, np.ndarray]:
     """Hashes of runs and the index of the text that each is from; both of shape (runs,)."""
     hashes, owners = [np.empty(0, dtype=np.uint64)], [np.empty(0, dtype=np.int32)]
-    for index, text in enumerate(texts):
-        words = words_of(text)
-        if len(words) >= run_words:
+    for index, words in enumerate(texts):
+        if words.size >= run_words:
             runs = shingle_hashes(words, run_words)
             runs = runs[(runs & _SAMPLE_MASK) == 0]
             hashes.append(runs)

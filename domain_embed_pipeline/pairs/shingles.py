@@ -41,17 +41,24 @@ def _powers(size: int) -> tuple[np.uint64, ...]:
     return tuple(np.uint64(pow(_BASE, exponent, 1 << 64)) for exponent in range(size))
 
 
-def shingle_hashes(words: Sequence[str], size: int) -> np.ndarray:
+def word_hashes(words: Sequence[str]) -> np.ndarray:
+    """Hashes of words in order: uint64, shape (words,)."""
+    return np.fromiter(map(_word_hash, words), dtype=np.uint64, count=len(words))
+
+
+def shingle_hashes(words: Sequence[str] | np.ndarray, size: int) -> np.ndarray:
     """Hashes of every run of `size` words: uint64, sorted, each once.
 
     A text shorter than `size` is one shingle; a text without words has none.
+
+    Args:
+        words: Words, or the result of `word_hashes`.
+        size: Words in a run.
     """
-    if not words:
-        return np.empty(0, dtype=np.uint64)
-    size = min(size, len(words))
-    hashes = np.fromiter((_word_hash(word) for word in words), dtype=np.uint64, count=len(words))
-    count = len(words) - size + 1
-    combined = np.zeros(count, dtype=np.uint64)
+    hashes = words if isinstance(words, np.ndarray) else word_hashes(words)
+    size = min(size, hashes.size)
+    count = hashes.size - size + 1
+    combined = np.zeros(count if size else 0, dtype=np.uint64)
     for offset, power in enumerate(_powers(size)):
         combined += hashes[offset : offset + count] * power
     return np.unique(combined)

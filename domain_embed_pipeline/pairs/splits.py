@@ -14,7 +14,7 @@ from typing import Literal
 
 from domain_embed_pipeline.errors import CorpusTooSmallError, PairsError
 from domain_embed_pipeline.ids import digest_of, version_of
-from domain_embed_pipeline.pairs.clusters import ClusterSettings, cluster_documents, cluster_near_duplicates
+from domain_embed_pipeline.pairs.clusters import ClusterSettings, cluster_corpus
 from domain_embed_pipeline.records import ChunkCluster, Corpus, DocumentSplit, DocumentSplits, Split
 
 logger = logging.getLogger(__name__)
@@ -72,10 +72,7 @@ def split_documents(
         CorpusTooSmallError: If there are fewer independent documents than `minimum_clusters`.
     """
     settings = settings or SplitSettings()
-    chunk_clusters = cluster_near_duplicates(
-        {chunk.chunk_id: chunk.text for chunk in corpus.chunks}, settings=settings.clusters
-    )
-    document_clusters = cluster_documents(corpus, chunk_clusters, settings=settings.clusters)
+    chunk_clusters, document_clusters = cluster_corpus(corpus, settings=settings.clusters)
     members: dict[str, list[str]] = defaultdict(list)
     for document_id, cluster_id in document_clusters.items():
         members[cluster_id].append(document_id)

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from domain_embed_pipeline.pairs.clusters import ClusterSettings, cluster_documents, cluster_near_duplicates
+from domain_embed_pipeline.pairs.clusters import ClusterSettings, cluster_corpus, cluster_near_duplicates
 from domain_embed_pipeline_tests.pairs.helpers import chunk_of, corpus_of, documents_of, passage
 
 
@@ -70,8 +70,7 @@ def test_a_template_filled_thousands_of_times_costs_no_quadratic_time() -> None:
 def test_documents_that_share_a_near_duplicate_chunk_belong_together() -> None:
     chunks = [*documents_of(3), chunk_of(_with_changed_word(passage(10)), "copy.md")]
     corpus = corpus_of(chunks)
-    by_chunk = cluster_near_duplicates({chunk.chunk_id: chunk.text for chunk in corpus.chunks})
-    clusters = cluster_documents(corpus, by_chunk)
+    _, clusters = cluster_corpus(corpus)
     assert clusters == {"copy.md": "copy.md", "d000.md": "d000.md", "d001.md": "copy.md", "d002.md": "d002.md"}
 
 
@@ -83,11 +82,10 @@ def test_a_paragraph_quoted_at_other_chunk_boundaries_joins_its_documents() -> N
         chunk_of(f"{quoted} {passage(53, 20)}", "other.md"),
     ]
     corpus = corpus_of(chunks)
-    by_chunk = cluster_near_duplicates({chunk.chunk_id: chunk.text for chunk in corpus.chunks})
-    assert len(set(by_chunk.values())) == len(corpus.chunks)
-    clusters = cluster_documents(corpus, by_chunk)
+    chunk_clusters, clusters = cluster_corpus(corpus)
+    assert len(set(chunk_clusters.values())) == len(corpus.chunks)
     assert clusters["long.md"] == clusters["other.md"] != clusters["d000.md"]
-    apart = cluster_documents(corpus, by_chunk, settings=ClusterSettings(run_words=0))
+    _, apart = cluster_corpus(corpus, settings=ClusterSettings(run_words=0))
     assert apart["long.md"] != apart["other.md"]
 
 
@@ -95,15 +93,14 @@ def test_boilerplate_in_very_many_documents_does_not_join_them() -> None:
     notice = passage(99)
     chunks = [*documents_of(30), *(chunk_of(notice, f"d{number:03}.md", position=9) for number in range(30))]
     corpus = corpus_of(chunks)
-    by_chunk = cluster_near_duplicates({chunk.chunk_id: chunk.text for chunk in corpus.chunks})
-    assert len(set(cluster_documents(corpus, by_chunk).values())) == 30
-    joined = cluster_documents(corpus, by_chunk, settings=ClusterSettings(max_documents_per_passage=30))
+    _, clusters = cluster_corpus(corpus)
+    assert len(set(clusters.values())) == 30
+    _, joined = cluster_corpus(corpus, settings=ClusterSettings(max_documents_per_passage=30))
     assert len(set(joined.values())) == 1
 
 
 def test_a_giant_cluster_of_documents_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     notice = passage(99)
     corpus = corpus_of([*documents_of(20), *(chunk_of(notice, f"d{number:03}.md") for number in range(15))])
-    by_chunk = cluster_near_duplicates({chunk.chunk_id: chunk.text for chunk in corpus.chunks})
-    cluster_documents(corpus, by_chunk)
+    cluster_corpus(corpus)
     assert "15 of 20 documents are one near-duplicate cluster" in caplog.text
