@@ -10,8 +10,8 @@ Knobs = dict[str, dict[str, Any]]
 PROFILES: dict[str, Knobs] = {
     # A few hundred chunks on two CPU cores in minutes.
     "demo": {
-        "stage_one_model": {"epochs": 2.0, "evaluations_per_epoch": 1, "max_length": 128},
-        "finetuned_model": {"evaluations_per_epoch": 1, "max_length": 128, "blend_weights": [0.75]},
+        "stage_one_model": {"epochs": 1.0, "evaluations_per_epoch": 1, "max_length": 128},
+        "finetuned_model": {"evaluations_per_epoch": 1, "max_length": 128, "max_steps": 16, "blend_weights": [0.75]},
     },
     # Thousands of chunks on a CPU, within an hour or so.
     "cpu": {},

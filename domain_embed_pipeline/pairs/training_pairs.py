@@ -115,7 +115,7 @@ def build_training_pairs(
         pairs=tuple(sorted(clean.kept, key=lambda pair: pair.pair_id)),
         rejected=tuple(sorted(rejected, key=lambda row: (row.reason, row.chunk_id, row.anchor, row.source))),
         mix=_mix(clean.kept, rejected),
-        drops=tuple(DropCount(*item) for item in Counter(row.reason for row in rejected).most_common()),
+        drops=_drops(rejected),
         certificate=certificate,
     )
 
@@ -197,6 +197,11 @@ def _structural_quotas(asked: int, settings: TrainingPairSettings) -> dict[PairS
     total = sum(weights.values())
     quota = settings.structural_share * asked
     return {source: int(quota * weight / total) if total else 0 for source, weight in weights.items()}
+
+
+def _drops(rejected: Sequence[RejectedPair]) -> tuple[DropCount, ...]:
+    counts = Counter(row.reason for row in rejected)
+    return tuple(DropCount(reason, counts[reason]) for reason in sorted(counts, key=lambda name: (-counts[name], name)))
 
 
 def _mix(kept: Sequence[TrainingPair], rejected: Sequence[RejectedPair]) -> tuple[SourceCount, ...]:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from domain_embed_pipeline.encoding.hardware import quiet_libraries
 from domain_embed_pipeline.encoding.spec import EncoderSpec
@@ -126,7 +126,7 @@ def _plan(
     )
 
 
-def _run(model: SentenceTransformer, plan: TrainerPlan, watch: Watch) -> object:
+def _run(model: SentenceTransformer, plan: TrainerPlan, watch: Watch) -> Any:
     """Train, and return the trainer's state; the model's own length is put back in any case."""
     checkpoint = open_checkpoints(plan.folder, _identity(str(model.device), plan))
     own_length = model.max_seq_length

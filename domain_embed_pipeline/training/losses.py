@@ -1,8 +1,8 @@
 """The loss of a stage, by settings: MultipleNegativesRankingLoss, plain or with cached gradients.
 
 Gao et al., "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup", arXiv 2101.06983: the cached
-form gives the same gradients with the memory of a mini-batch. With dropout its masks are drawn mini-batch by mini-batch,
-so that two divisions of one batch are alike, not equal.
+form gives the same gradients with the memory of a mini-batch. With dropout its masks are drawn mini-batch by
+mini-batch, so that two divisions of one batch are alike, not equal.
 """
 
 from __future__ import annotations

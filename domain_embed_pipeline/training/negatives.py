@@ -1,7 +1,8 @@
 """Hard negatives: chunks that the stage-one model ranks near an anchor although they do not answer it.
 
-Mining searches the whole corpus exactly. Guards: every known positive of the anchor, its near-duplicate cluster and
-its text under other titles are excluded, then a rank window, then a margin relative to the positive's score (NV-Retriever, arXiv 2407.15831).
+Mining searches the whole corpus exactly. Guards: every known positive of the anchor, its near-duplicate cluster and its
+text under other titles are excluded, then a rank window, then a margin relative to the positive's score (NV-Retriever,
+arXiv 2407.15831).
 """
 
 from __future__ import annotations
@@ -106,12 +107,8 @@ class _Guards:
 
     def depth_for(self, pairs: Sequence[TrainingPair]) -> int:
         """How deep to search: the window, and room for what is excluded before ranks are counted."""
-        surplus = (
-            sum(
-                self._cluster_sizes[cluster] for cluster in self._clusters_of(self._positives[_anchor_key(pair.anchor)])
-            )
-            for pair in pairs
-        )
+        positives = (self._positives[_anchor_key(pair.anchor)] for pair in pairs)
+        surplus = (sum(self._cluster_sizes[cluster] for cluster in self._clusters_of(found)) for found in positives)
         return self._settings.last_rank + min(_LARGEST_SURPLUS, max(surplus, default=0))
 
     def eligible(self, pair: TrainingPair, ranking: Ranking, positive_score: float) -> list[_Candidate]:

@@ -168,7 +168,7 @@ def _trainer_class() -> Any:
                         raise
                     reason = str(error)
                 # Outside the except block, where the traceback would keep the failed step's tensors alive.
-                self.optimizer.zero_grad()
+                model.zero_grad()
                 gc.collect()
                 torch.cuda.empty_cache()
                 self.make_room(reason)

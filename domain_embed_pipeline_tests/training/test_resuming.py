@@ -25,14 +25,14 @@ def model_with_dropout(tmp_path_factory: pytest.TempPathFactory) -> str:
     return build_tiny_model(tmp_path_factory.mktemp("models") / "dropout", planted_words(), dropout=0.1)
 
 
-class Interrupted(Exception):
+class InterruptedTrainingError(Exception):
     pass
 
 
 def interrupt_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     def on_log(self: watching.Watch, now: int, logs: object) -> None:
         if now >= step:
-            raise Interrupted
+            raise InterruptedTrainingError
 
     monkeypatch.setattr(watching.Watch, "on_log", on_log)
 
@@ -43,7 +43,7 @@ def test_an_interrupted_training_ends_with_the_weights_of_an_undisturbed_one(
 ) -> None:
     settings = dataclasses.replace(QUICK, epochs=epochs, evaluations_per_epoch=5)
     expected = train_planted(model_with_dropout, tmp_path / "undisturbed", settings)
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(Interrupted):
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(InterruptedTrainingError):
         interrupt_at(patch, step)
         train_planted(model_with_dropout, tmp_path / "killed", settings)
     assert sorted(path.name for path in (tmp_path / "killed").glob("checkpoint-*"))
@@ -56,7 +56,7 @@ def test_an_interrupted_training_ends_with_the_weights_of_an_undisturbed_one(
 def test_checkpoints_of_other_settings_are_not_gone_on_from(
     tiny_model: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(Interrupted):
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(InterruptedTrainingError):
         interrupt_at(patch, 7)
         train_planted(tiny_model, tmp_path / "stage")
     other = dataclasses.replace(QUICK, learning_rate=1e-3)

@@ -34,7 +34,7 @@ _NOTICE = _any_of(
     r"cookie (policy|settings|notice)|(uses?|accept) cookies|enable javascript",
     r"intentionally left blank|^\W*page \d+( of \d+)?\W*$|printed on \d|uncontrolled (copy )?when printed",
     r"last (updated|modified|reviewed)|lorem ipsum",
-    r"subscribe to (our|the) newsletter|sign (in|up)( |$)|log in( |$)|follow us on",
+    r"subscribe to (our|the) newsletter|follow us on|^.{0,25}\b(sign (in|up)|log ?in)\b.{0,25}$",
     r"click here|skip to (main )?content|back to top|read more$|share (this|on) (facebook|twitter|page|article)",
 )
 # Each notice holds one of these; looking for them first takes a twentieth of the time.

@@ -50,7 +50,10 @@ def all_filters(
         PairsError: If the round trip is asked for and there is no encoder.
     """
     filters = wording_filters(settings, corpus)
-    filters.append(functools.partial(duplicates, settings=settings, chunk_clusters=chunk_clusters))
+    sections = {chunk.chunk_id: f"{chunk.document_id}\x00{chunk.title}" for chunk in corpus.chunks if chunk.title}
+    filters.append(
+        functools.partial(duplicates, settings=settings, chunk_clusters=chunk_clusters, chunk_sections=sections)
+    )
     if settings.round_trip_max_rank is not None:
         if encoder is None:
             raise PairsError(

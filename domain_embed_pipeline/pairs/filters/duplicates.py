@@ -17,12 +17,17 @@ _LARGEST_CLUSTER = 50
 
 
 def duplicates(
-    pairs: Sequence[TrainingPair], *, settings: FilterSettings, chunk_clusters: Mapping[str, str]
+    pairs: Sequence[TrainingPair],
+    *,
+    settings: FilterSettings,
+    chunk_clusters: Mapping[str, str],
+    chunk_sections: Mapping[str, str] | None = None,
 ) -> FilterResult:
     """Drop repeated anchors: across the corpus by their words, within a cluster of chunks by likeness.
 
     - `duplicate`: the same words for the same cluster of chunks; the pair of the better source stays.
     - `ambiguous`: the same words for different clusters; all go, since each would be a false negative of the other.
+      Within one section, which was cut in two, one of them stays.
       The user's own pairs are spared, because relevance to several chunks is what the user says, and outweigh others.
     - `near_duplicate`: the same words in another order or nearly the same characters, within one cluster. Across
       clusters nearly the same is not the same: "dose of A" and "dose of B" are two questions.
@@ -31,14 +36,18 @@ def duplicates(
         pairs: Pairs of any source.
         settings: Thresholds.
         chunk_clusters: `chunk_id -> cluster id`.
+        chunk_sections: `chunk_id -> section`, any name that the chunks of one section share.
     """
+    sections = chunk_sections or {}
     verdicts: dict[int, Verdict] = {}
     ranked = sorted(range(len(pairs)), key=lambda index: preference(pairs[index]))
     groups: dict[str, list[int]] = defaultdict(list)
     for index in ranked:
         groups[comparison_key(pairs[index].anchor)].append(index)
     for group in groups.values():
-        _judge_same_words(group, pairs, chunk_clusters, verdicts)
+        clusters = {chunk_clusters[pairs[index].chunk_id] for index in group}
+        named = {sections.get(pairs[index].chunk_id, pairs[index].chunk_id) for index in group}
+        _judge_same_words(group, pairs, verdicts, answer_count=min(len(clusters), len(named)))
     sizes = Counter(chunk_clusters.values())
     near: dict[str, list[int]] = defaultdict(list)
     for index in ranked:
@@ -55,16 +64,15 @@ def duplicates(
 
 
 def _judge_same_words(
-    group: list[int], pairs: Sequence[TrainingPair], chunk_clusters: Mapping[str, str], verdicts: dict[int, Verdict]
+    group: list[int], pairs: Sequence[TrainingPair], verdicts: dict[int, Verdict], *, answer_count: int
 ) -> None:
     """Of pairs with the same words in the anchor: the user's own, else one, else none. Best pair first in `group`."""
-    clusters = {chunk_clusters[pairs[index].chunk_id] for index in group}
     has_own = pairs[group[0]].source == "user"
     kept_ids: set[str] = set()
     for index in group:
         pair = pairs[index]
-        if not has_own and len(clusters) > 1:
-            verdicts[index] = ("ambiguous", f"asked of {len(clusters)} different chunks")
+        if not has_own and answer_count > 1:
+            verdicts[index] = ("ambiguous", f"asked of {answer_count} different chunks")
         elif pair.pair_id in kept_ids or (kept_ids and pair.source != "user"):
             verdicts[index] = ("duplicate", pairs[group[0]].anchor)
         else:

@@ -15,8 +15,8 @@ class FilterSettings:
     """Shortest question. Keyword questions ("HIT 4Ts score") are short and genuine, so this stays low."""
     minimum_query_words: int = 2
     """Fewest words of a question; a single word names too many chunks."""
-    minimum_title_characters: int = 4
-    """Shortest title as an anchor. Titles of one term ("Heparin") are what many of them are, and good anchors."""
+    minimum_title_characters: int = 2
+    """Shortest title as an anchor; many titles are one term or abbreviation ("Heparin", "CPR")."""
     minimum_user_characters: int = 2
     """Shortest query of the user's own; people do search for "AF"."""
     drop_boilerplate: bool = True

@@ -62,12 +62,12 @@ _ANAPHORA = _any_of(
 def artifacts(pairs: Sequence[TrainingPair], *, settings: FilterSettings) -> FilterResult:
     """Drop anchors that are not text for a search box (`artifact`): refusals, JSON, placeholders, markup, bare links.
 
-    The user's own queries are left alone: whatever people type is what people type.
+    The user's own queries and sentences of the corpus are left alone: no model wrote them.
     """
     del settings
 
     def verdict(pair: TrainingPair) -> Verdict | None:
-        found = _ARTIFACT.search(pair.anchor) if pair.source != "user" else None
+        found = _ARTIFACT.search(pair.anchor) if pair.source in ("question", "title_body") else None
         return ("artifact", found.group()) if found else None
 
     return drop_where(pairs, verdict)

@@ -65,6 +65,14 @@ def test_the_same_question_for_unlike_chunks_is_ambiguous_and_both_go() -> None:
     assert reasons == ["ambiguous", "ambiguous"]
 
 
+def test_the_same_question_for_two_chunks_of_one_section_is_kept_once() -> None:
+    pairs = [pair_of("side effects", chunk_id=chunk_id) for chunk_id in ("c1", "c3")]
+    sections = {"c1": "heparin.md > Side effects", "c3": "heparin.md > Side effects"}
+    result = duplicates(pairs, settings=FilterSettings(), chunk_clusters=_CLUSTERS, chunk_sections=sections)
+    assert len(result.kept) == 1
+    assert [row.reason for row in result.dropped] == ["duplicate"]
+
+
 def test_a_user_query_may_have_several_answers_and_outweighs_a_question() -> None:
     users = [pair_of("side effects", f"Passage {name}", source="user", chunk_id=name) for name in ("c1", "c2", "c3")]
     kept, reasons = _outcome(pair_of("Side effects", chunk_id="c3"), *users)

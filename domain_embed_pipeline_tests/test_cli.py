@@ -1,0 +1,83 @@
+"""The command line, in this process: what it prints and how it exits."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from domain_embed_pipeline import __version__
+from domain_embed_pipeline.cli import app
+from domain_embed_pipeline.errors import EmptyCorpusError
+from domain_embed_pipeline_tests.planted_corpus import RECORDED, PlantedCorpus, write_planted_corpus
+
+RUNNER = CliRunner()
+
+
+@pytest.fixture
+def planted(tmp_path: Path, tiny_model: str, monkeypatch: pytest.MonkeyPatch) -> PlantedCorpus:
+    corpus = write_planted_corpus(tmp_path)
+    monkeypatch.setenv("DOMAIN_EMBED_CORPUS_PATH", str(corpus.corpus))
+    monkeypatch.setenv("DOMAIN_EMBED_QUERIES_PATH", str(corpus.queries))
+    monkeypatch.setenv("DOMAIN_EMBED_ARTIFACTS_PATH", str(tmp_path / "artifacts"))
+    monkeypatch.setenv("DOMAIN_EMBED_BASE_MODEL", tiny_model)
+    return corpus
+
+
+def test_the_version_is_printed() -> None:
+    assert RUNNER.invoke(app, ["--version"]).stdout.strip() == __version__
+
+
+@pytest.mark.parametrize(
+    "command", ["run", "search", "status", "models", "rollback", "doctor", "questions import", "questions estimate"]
+)
+def test_every_command_explains_itself(command: str) -> None:
+    result = RUNNER.invoke(app, [*command.split(), "--help"])
+    assert result.exit_code == 0
+    assert len(result.stdout) > 200
+
+
+def test_an_unknown_profile_is_wrong_use() -> None:
+    result = RUNNER.invoke(app, ["run", "--profile", "turbo"])
+    assert result.exit_code == 2
+    assert "demo, cpu, gpu, production" in " ".join(result.output.split()).replace("│ ", "")
+
+
+def test_importing_questions_twice_adds_them_once(planted: PlantedCorpus) -> None:
+    first = json.loads(RUNNER.invoke(app, ["questions", "import", str(planted.questions), "--json"]).stdout)
+    second = json.loads(RUNNER.invoke(app, ["questions", "import", str(planted.questions), "--json"]).stdout)
+    assert (first["chunks"], first["added"]) == (RECORDED, RECORDED)
+    assert second["added"] == 0
+
+
+def test_status_before_the_first_run_says_what_to_do(planted: PlantedCorpus) -> None:
+    assert "domain-embed run" in RUNNER.invoke(app, ["status"]).stdout
+    state = json.loads(RUNNER.invoke(app, ["status", "--json"]).stdout)
+    assert state["collection"] is None
+
+
+def test_doctor_finds_nothing_wrong_with_a_sound_deployment(planted: PlantedCorpus) -> None:
+    result = RUNNER.invoke(app, ["doctor"])
+    assert result.exit_code == 0, result.output
+    assert "400 chunks" in result.stdout
+    assert "80 test queries" in result.stdout
+
+
+def test_doctor_names_a_missing_corpus_and_the_fix(planted: PlantedCorpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOMAIN_EMBED_CORPUS_PATH", "/nowhere/at/all")
+    result = RUNNER.invoke(app, ["doctor"])
+    assert result.exit_code == 1
+    assert "/nowhere/at/all" in result.stdout
+    assert "DOMAIN_EMBED_CORPUS_PATH" in result.stdout
+
+
+def test_an_error_of_the_family_keeps_its_exit_code(
+    planted: PlantedCorpus, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setenv("DOMAIN_EMBED_CORPUS_PATH", str(tmp_path / "empty"))
+    result = RUNNER.invoke(app, ["questions", "import", str(planted.questions)])
+    assert isinstance(result.exception, EmptyCorpusError)
+    assert result.exception.exit_code == 3
