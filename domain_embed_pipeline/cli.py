@@ -188,6 +188,23 @@ def doctor() -> None:
         raise typer.Exit(1)
 
 
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8080,
+) -> None:
+    """HTTP service over the alias: /search, /health, /metrics and an OpenAI-compatible /v1/embeddings.
+
+    DOMAIN_EMBED_API_KEYS (separated by commas) closes it to everybody else. A swap is noticed without a restart.
+    """
+    from domain_embed_pipeline.serving.service import ServiceSettings, run_service
+
+    workspace = _workspace()
+    keys = tuple(key.get_secret_value() for key in workspace.settings.service_keys)
+    with workspace.retriever(load_in_background=True) as retriever:
+        run_service(retriever, ServiceSettings(api_keys=keys), host=host, port=port)
+
+
 @questions_app.command("import")
 def import_(
     file: Annotated[Path, typer.Argument(help="JSON lines: chunk_id or text, and one key per style.", exists=True)],
@@ -222,8 +239,8 @@ def estimate_(as_json: AsJson = False) -> None:
     from domain_embed_pipeline.questions.settings import QuestionSettings
 
     workspace = _workspace()
-    with workspace.open_ledger() as ledger:
-        result = estimate(workspace.load_corpus().chunks, QuestionSettings(), ledger)
+    with workspace.open_ledger() as ledger, workspace.messages_client() as client:
+        result = estimate(workspace.load_corpus().chunks, QuestionSettings(), ledger, client=client)
     _write(json.dumps(dataclasses.asdict(result), ensure_ascii=False, indent=1) if as_json else str(result))
 
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from domain_embed_pipeline.defs.execution import RunEvent
 
 ASSET_COUNT = 15
-_COUNTER = re.compile(r"\[(\d+)/(\d+)\]")
-"""Library logs that report progress carry `[done/total]`."""
+_COUNTER = re.compile(r"\[(\d+)/(\d+)\]|^(\d+)/(\d+) chunks")
+"""Library logs that report progress carry `[done/total]`, those of the question step `done/total chunks`."""
 _SHOWN_QUERIES = 3
 
 
@@ -76,7 +76,8 @@ class RunScreen:
         counted = _COUNTER.search(event.message)
         line = _COUNTER.sub("", event.message.rsplit(" - ", 1)[-1]).strip()[:70]
         if counted:
-            self._progress.update(task, completed=int(counted[1]), total=int(counted[2]), line=line)
+            done, total = (int(number) for number in counted.groups() if number is not None)
+            self._progress.update(task, completed=done, total=total, line=line)
         else:
             self._progress.update(task, line=line)
 

@@ -65,6 +65,16 @@ class DeploymentSettings(BaseSettings):
         description="Another server that speaks the Messages API (Ollama, vLLM, LiteLLM, ...).",
     )
 
+    api_keys: SecretStr | None = Field(
+        default=None, description="Keys of the HTTP service, separated by commas; without any it is open."
+    )
+
+    @property
+    def service_keys(self) -> tuple[SecretStr, ...]:
+        """The keys of the HTTP service, one by one."""
+        keys = self.api_keys.get_secret_value().split(",") if self.api_keys else []
+        return tuple(SecretStr(key.strip()) for key in keys if key.strip())
+
     @property
     def resolved_ledger_url(self) -> str:
         """The ledger's URL, with the default filled in."""

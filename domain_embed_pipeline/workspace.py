@@ -117,10 +117,15 @@ class Workspace:
         with contextlib.closing(client):
             yield client
 
-    def retriever(self) -> Retriever:
+    def retriever(self, *, load_in_background: bool = False) -> Retriever:
         """Searches what is live, with the encoder that the live collection names."""
         registry = self.registry
-        return Retriever(self.qdrant, self.settings.serving_alias, lambda spec: registry.encoder(spec.model_version))
+        return Retriever(
+            self.qdrant,
+            self.settings.serving_alias,
+            lambda spec: registry.encoder(spec.model_version),
+            load_in_background=load_in_background,
+        )
 
     def load_corpus(self) -> Corpus:
         """The corpus as it is on disk now, cut with the default settings."""

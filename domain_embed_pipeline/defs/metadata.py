@@ -147,13 +147,15 @@ def of_evaluation_set(queries: EvaluationSet) -> Metadata:
     }
 
 
-def of_training_pairs(pairs: TrainingPairs) -> Metadata:
-    """The mix, what was dropped and why, and the leakage certificate."""
+def of_training_pairs(pairs: TrainingPairs, questions_cost_usd: float) -> Metadata:
+    """The mix, what was dropped and why, the leakage certificate, and what an accepted question pair cost."""
     certificate = pairs.certificate
+    accepted = sum(row.kept for row in pairs.mix if row.source == "question")
     return {
         "pairs_version": pairs.pairs_version,
         "pair_count": len(pairs.pairs),
         "rejected_count": len(pairs.rejected),
+        "cost_per_1000_accepted_pairs_usd": float(1000 * questions_cost_usd / accepted) if accepted else 0.0,
         "leakage_passed": certificate.passed,
         "leaks_removed": sum(row.removed for row in certificate.detectors),
         "leaks_remaining": sum(row.remaining for row in certificate.detectors),

@@ -60,11 +60,11 @@ def test_every_planted_near_duplicate_among_many_is_found() -> None:
 def test_a_template_filled_thousands_of_times_costs_no_quadratic_time() -> None:
     template = passage(7, sentences=12)
     texts = {f"t{number:05}": f"{template} Form {number}." for number in range(4000)}
-    started = time.perf_counter()
+    started = time.process_time()
     clusters = cluster_near_duplicates(texts)
     assert set(clusters.values()) == {"t00000"}
     # All 8 million comparisons would take minutes.
-    assert time.perf_counter() - started < 30
+    assert time.process_time() - started < 30
 
 
 def test_documents_that_share_a_near_duplicate_chunk_belong_together() -> None:

@@ -166,7 +166,7 @@ def test_the_time_grows_with_the_pairs_and_not_with_pairs_times_queries() -> Non
 
     pairs: list[TrainingPair] = [pair_of(text) for text in texts(20_000)]
     queries = evaluation_set_of(texts(2_000))
-    started = time.perf_counter()
+    started = time.process_time()
     assert find_leaks(pairs, queries) == ()
     # Every pair against every query would be 40 million comparisons.
-    assert time.perf_counter() - started < 20
+    assert time.process_time() - started < 20

@@ -106,5 +106,7 @@ def training_pairs(
         encoder=workspace.registry.encoder(workspace.base_model.model_version),
     )
     return dg.MaterializeResult(
-        value=pairs, metadata=metadata.of_training_pairs(pairs), data_version=dg.DataVersion(pairs.pairs_version)
+        value=pairs,
+        metadata=metadata.of_training_pairs(pairs, generated_questions.ledger_cost_usd),
+        data_version=dg.DataVersion(pairs.pairs_version),
     )
