@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from domain_embed_pipeline.evaluation.records import RECALL_KS, Comparison, Evaluation, ReferenceComparison
+from domain_embed_pipeline.evaluation.words import mode_name
 from domain_embed_pipeline.records import Corpus
 from domain_embed_pipeline.status import read_status
 from domain_embed_pipeline.workspace import Workspace
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import TaskID
+    from rich.table import Table
 
     from domain_embed_pipeline.defs.execution import RunEvent
 
@@ -20,6 +23,7 @@ ASSET_COUNT = 15
 _COUNTER = re.compile(r"\[(\d+)/(\d+)\]|^(\d+)/(\d+) chunks")
 """Library logs that report progress carry `[done/total]`, those of the question step `done/total chunks`."""
 _SHOWN_QUERIES = 3
+_TITLE_WIDTH = 56
 
 
 class RunScreen:
@@ -90,7 +94,11 @@ def print_result(workspace: Workspace, *, home: Path) -> None:
     comparison = workspace.stored(Comparison, "model_comparison")
     if comparison is None:
         return
-    console.print(_recall_table(comparison))
+    console.print(_recall_table(comparison.dense_against_base, f"Vectors alone, {comparison.query_count} test queries"))
+    served = (
+        f"As served: {mode_name(comparison.candidate_mode)}, base: {mode_name(comparison.against_base.reference_mode)}"
+    )
+    console.print(_recall_table(comparison.against_base, served))
     colour = {"better": "green", "not_shown": "yellow", "worse": "red"}[comparison.verdict]
     console.print(f"Verdict: [bold {colour}]{comparison.verdict}[/]. {comparison.reason}\n", highlight=False)
     _print_examples(console, workspace)
@@ -103,32 +111,21 @@ def print_result(workspace: Workspace, *, home: Path) -> None:
     console.print('search      domain-embed search "..."', highlight=False)
 
 
-def _recall_table(comparison: Comparison) -> object:
+def _recall_table(reference: ReferenceComparison, title: str) -> Table:
     from rich.table import Table
 
-    title = f"{comparison.query_count} test queries; 95 % intervals of the paired difference"
     table = Table(title=title, title_justify="left")
-    for column in ("", "base", "fine-tuned", "difference", "served base", "served tuned", "difference"):
-        table.add_column(column, justify="left" if not column else "right")
-    dense, served = _by_metric(comparison.dense_against_base), _by_metric(comparison.against_base)
+    for column in ("", "base", "fine-tuned", "difference, 95 % interval"):
+        table.add_column(column, justify="right" if column else "left", no_wrap=True)
+    rows = {row.metric: row for row in reference.differences}
     for k in RECALL_KS:
-        cells = [f"Recall@{k}"]
-        for rows in (dense, served):
-            row = rows[f"recall_at_{k}"]
-            cells += [
-                f"{row.reference:.3f}",
-                f"{row.candidate:.3f}",
-                f"{row.difference:+.3f} [{row.interval_low:+.3f}, {row.interval_high:+.3f}]",
-            ]
-        table.add_row(*cells)
+        row = rows[f"recall_at_{k}"]
+        interval = f"{row.difference:+.3f}  [{row.interval_low:+.3f}, {row.interval_high:+.3f}]"
+        table.add_row(f"Recall@{k}", f"{row.reference:.3f}", f"{row.candidate:.3f}", interval)
     return table
 
 
-def _by_metric(reference: ReferenceComparison) -> dict:
-    return {row.metric: row for row in reference.differences}
-
-
-def _print_examples(console: object, workspace: Workspace) -> None:
+def _print_examples(console: Console, workspace: Workspace) -> None:
     base = workspace.stored(Evaluation, "baseline_evaluation")
     tuned = workspace.stored(Evaluation, "finetuned_evaluation")
     corpus = workspace.stored(Corpus, "corpus_chunks")
@@ -141,12 +138,14 @@ def _print_examples(console: object, workspace: Workspace) -> None:
         key=lambda row: (row.ndcg_at_10 - after[row.query_id].ndcg_at_10, row.query_id),
     )
     for row in gains[:_SHOWN_QUERIES]:
-        console.print(f'"{row.text}"', style="bold", highlight=False)  # pyright: ignore[reportAttributeAccessIssue]
-        for name, result in (("before", row), ("after", after[row.query_id])):
-            shown = [
-                f"{'[green]' if chunk_id in result.relevant else ''}{rank}. {titles[chunk_id][:60]}"
-                f"{'[/]' if chunk_id in result.relevant else ''}"
-                for rank, chunk_id in enumerate(result.retrieved[:3], start=1)
-            ]
-            console.print(f"  {name:<7}" + "  |  ".join(shown), highlight=False)  # pyright: ignore[reportAttributeAccessIssue]
-    console.print()  # pyright: ignore[reportAttributeAccessIssue]
+        console.print(f'\n"{row.text}"', style="bold", highlight=False)
+        for rank, pair in enumerate(zip(row.retrieved[:3], after[row.query_id].retrieved[:3], strict=True), start=1):
+            before, now = (_shown(titles[chunk_id], chunk_id in row.relevant) for chunk_id in pair)
+            console.print(f"  {rank}. before  {before}\n     after   {now}", highlight=False, soft_wrap=True)
+    console.print()
+
+
+def _shown(title: str, is_relevant: bool) -> str:
+    """A title that fits a line of 80, green when the chunk answers the query."""
+    short = title if len(title) <= _TITLE_WIDTH else f"{title[: _TITLE_WIDTH - 1]}…"
+    return f"[green]{short} (answers)[/]" if is_relevant else short

@@ -29,6 +29,7 @@ ALLOWED = {
     "pairs": {"corpus", "encoding", "questions", "evaluation"},
     "training": {"encoding", "registry", "evaluation"},
     "serving": {"encoding", "registry", "evaluation"},
+    "bench": {"corpus", "encoding", "evaluation", "pairs", "questions", "registry", "serving", "training", "workspace"},
 }
 
 

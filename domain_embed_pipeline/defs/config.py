@@ -117,11 +117,14 @@ class TrainingConfig(dg.Config):
     learning_rate: float | None = Field(default=None, gt=0, lt=0.1, description="Too low under-trains small models.")
     epochs: float | None = Field(default=None, gt=0, le=20, description="Too many fit the questions, not the domain.")
     batch_size: int = Field(default=64, ge=2, le=8192, description="In-batch negatives plus one.")
+    anchors_per_row: int = Field(
+        default=4, ge=1, le=32, description="Questions of one passage in one step; 1 when mini_batch_size is set."
+    )
     max_length: int = Field(default=160, ge=16, le=8192, description="Tokens of a text seen in training.")
     seed: int = Field(default=42, description="Same seed and inputs, same model.")
     evaluations_per_epoch: int = Field(default=2, ge=1, le=50, description="Dev measurements; each encodes the pool.")
     max_steps: int = Field(default=-1, ge=-1, description="Ceiling on steps; -1 for none, 1 for a smoke test.")
-    mini_batch_size: int | None = Field(default=None, ge=1, description="Set it when memory is short: cached loss.")
+    mini_batch_size: int | None = Field(default=None, ge=1, description="Cached loss when memory is short.")
 
     def to_settings(self) -> TrainingSettings:
         """The library's settings."""

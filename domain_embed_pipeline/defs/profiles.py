@@ -10,22 +10,23 @@ Knobs = dict[str, dict[str, Any]]
 PROFILES: dict[str, Knobs] = {
     # A few hundred chunks on two CPU cores in minutes.
     "demo": {
-        "stage_one_model": {"epochs": 1.0, "evaluations_per_epoch": 1, "max_length": 128},
-        "finetuned_model": {"evaluations_per_epoch": 1, "max_length": 128, "max_steps": 16, "blend_weights": [0.75]},
+        "training_pairs": {"structural_share": 0.1},
+        "stage_one_model": {"epochs": 2.5, "evaluations_per_epoch": 1, "max_length": 128},
+        "finetuned_model": {"evaluations_per_epoch": 1, "max_length": 128, "max_steps": 12, "blend_weights": [0.75]},
     },
     # Thousands of chunks on a CPU, within an hour or so.
     "cpu": {},
     # One GPU: larger batches, longer texts, more dev measurements.
     "gpu": {
-        "stage_one_model": {"batch_size": 256, "max_length": 256, "evaluations_per_epoch": 4, "mini_batch_size": 64},
-        "finetuned_model": {"batch_size": 256, "max_length": 256, "evaluations_per_epoch": 4, "mini_batch_size": 64},
+        "stage_one_model": {"batch_size": 256, "max_length": 256, "evaluations_per_epoch": 4},
+        "finetuned_model": {"batch_size": 256, "max_length": 256, "evaluations_per_epoch": 4},
     },
     # As gpu, with more questions and more negatives.
     "production": {
         "generated_questions": {"questions_per_style": 2, "mode": "batch", "max_cost_usd": 50.0},
-        "stage_one_model": {"batch_size": 256, "max_length": 256, "evaluations_per_epoch": 4, "mini_batch_size": 64},
+        "stage_one_model": {"batch_size": 256, "max_length": 256, "evaluations_per_epoch": 4},
         "hard_negatives": {"negatives_per_pair": 3},
-        "finetuned_model": {"batch_size": 256, "max_length": 256, "evaluations_per_epoch": 4, "mini_batch_size": 64},
+        "finetuned_model": {"batch_size": 256, "max_length": 256, "evaluations_per_epoch": 4},
     },
 }
 

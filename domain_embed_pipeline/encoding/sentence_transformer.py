@@ -103,7 +103,8 @@ class SentenceTransformerEncoder:
 
         if not texts:
             return np.zeros((0, self._spec.dimension), dtype=np.float32)
-        vectors = self._forward(list(texts), prompt).to(dtype=torch.float32)
+        # A spec may be narrower than its model, when that was trained for it (Matryoshka).
+        vectors = self._forward(list(texts), prompt).to(dtype=torch.float32)[:, : self._spec.dimension]
         if self._spec.normalize:
             vectors = torch.nn.functional.normalize(vectors, dim=1)
         return vectors.cpu().numpy()

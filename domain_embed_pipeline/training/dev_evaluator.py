@@ -10,7 +10,7 @@ import numpy as np
 
 from domain_embed_pipeline.encoding.spec import Encoder, EncoderSpec
 from domain_embed_pipeline.errors import TrainingDivergedError
-from domain_embed_pipeline.training.dev_set import DevGoal, score_on_dev
+from domain_embed_pipeline.training.dev_set import DevGoal, score_vectors
 from domain_embed_pipeline.training.rows import TrainingRow
 
 if TYPE_CHECKING:
@@ -41,8 +41,11 @@ def mean_cosine(encoder: Encoder, passages: Sequence[str]) -> float:
 class DevMeter:
     """Measures a model in training as it will be used: with the spec's prompts, length and arithmetic."""
 
-    def __init__(self, spec: EncoderSpec, goal: DevGoal | None, sample: Sequence[str]) -> None:
-        self._spec, self._goal, self._sample = spec, goal, sample
+    def __init__(
+        self, spec: EncoderSpec, goal: DevGoal | None, sample: Sequence[str], *, dimensions: Sequence[int] = ()
+    ) -> None:
+        """Measure with `spec` on `goal`, on the first `dimensions` of vectors too."""
+        self._spec, self._goal, self._sample, self._dimensions = spec, goal, sample, dimensions
 
     def measure_space(self, model: SentenceTransformer) -> float:
         """Mean cosine between sample passages."""
@@ -73,12 +76,22 @@ class DevMeter:
     def _retrieval(self, encoder: Encoder) -> dict[str, float]:
         if self._goal is None:
             return {}
-        score = score_on_dev(encoder, self._goal.dev)
+        dev = self._goal.dev
+        queries, passages = encoder.encode_queries(dev.queries), encoder.encode_passages(dev.passages)
+        score = score_vectors(queries, passages, dev)
         gain, error = score.gain_over(self._goal.start)
-        return {f"dev_{name}": value for name, value in score.means().items()} | {
-            "dev_gain": gain,
-            "dev_gain_error": error,
-        }
+        metrics = {f"dev_{name}": value for name, value in score.means().items()}
+        for width in self._dimensions:
+            narrow = score_vectors(_first(queries, width), _first(passages, width), dev)
+            metrics[f"dev_recall_at_5_of_{width}"] = narrow.means()["recall_at_5"]
+        return metrics | {"dev_gain": gain, "dev_gain_error": error}
+
+
+def _first(vectors: np.ndarray, width: int) -> np.ndarray:
+    """The first dimensions of vectors, at unit length."""
+    narrow = vectors[:, :width]
+    lengths = np.linalg.norm(narrow, axis=1, keepdims=True)
+    return narrow / np.where(lengths == 0, 1, lengths)
 
 
 def as_evaluator(meter: DevMeter) -> Any:

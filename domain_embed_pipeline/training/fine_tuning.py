@@ -22,7 +22,7 @@ from domain_embed_pipeline.registry.versions import HistoryPoint, library_versio
 from domain_embed_pipeline.training.checkpoints import open_checkpoints
 from domain_embed_pipeline.training.dev_evaluator import DevMeter, sample_passages
 from domain_embed_pipeline.training.dev_set import DevGoal
-from domain_embed_pipeline.training.rows import TrainingRow, rows_digest
+from domain_embed_pipeline.training.rows import TrainingRow, rows_digest, sibling_count
 from domain_embed_pipeline.training.sampler import plan_batches
 from domain_embed_pipeline.training.settings import (
     FEW_PAIRS,
@@ -33,7 +33,7 @@ from domain_embed_pipeline.training.settings import (
     schedule_for,
 )
 from domain_embed_pipeline.training.trainer import TrainerPlan, make_trainer, training_precision
-from domain_embed_pipeline.training.watching import Watch, WatchPlan, history_of
+from domain_embed_pipeline.training.watching import Watch, WatchPlan, dev_metrics_at, history_of
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -49,6 +49,8 @@ class TrainedStage:
     schedule: Schedule
     history: tuple[HistoryPoint, ...]
     best_step: int
+    dev_metrics: dict[str, float]
+    """Dev retrieval of the model; empty without dev queries."""
     notes: tuple[str, ...]
     """Why it stopped early, and what else was noticed; each begins with a stable name."""
     row_count: int
@@ -68,18 +70,18 @@ def fine_tune(
 
     Args:
         model: Model to start from; it is changed in place.
-        rows: At least `MINIMUM_PAIRS` rows.
+        rows: With at least `MINIMUM_PAIRS` anchors in all.
         settings: How to train.
         spec: Prompts, normalisation and dtype the model is used with.
         goal: Dev queries that choose the checkpoint; None trains to the end.
         folder: Where checkpoints go; removed once the stage is done, and when it diverged.
 
     Raises:
-        TooFewPairsError: Under `MINIMUM_PAIRS` rows.
+        TooFewPairsError: Under `MINIMUM_PAIRS` anchors.
         TrainingDivergedError: If the loss or a vector is not finite.
         TrainingMemoryError: If memory runs out even with one text at a time.
     """
-    _check_row_count(len(rows))
+    _check_pair_count(sum(len(set(row.anchors)) for row in rows))
     quiet_libraries()
     started = time.monotonic()
     plan = _plan(model, rows, settings, spec, goal, folder)
@@ -89,11 +91,13 @@ def fine_tune(
     )  # fmt: skip
     watch = Watch(WatchPlan(settings, plan.schedule, plan.meter.measure_space(model)))
     state = _run(model, plan, watch)
+    best_step = int((plan.judged and state.best_global_step) or state.global_step)
     return TrainedStage(
         model=model,
         schedule=plan.schedule,
         history=_start_point(goal) + history_of(state.log_history, steps_per_epoch=plan.schedule.steps_per_epoch),
-        best_step=int((plan.judged and state.best_global_step) or state.global_step),
+        best_step=best_step,
+        dev_metrics=dev_metrics_at(best_step, state.log_history),
         notes=tuple(watch.notes),
         row_count=len(rows),
         duration_s=time.monotonic() - started,
@@ -108,19 +112,21 @@ def _plan(
     goal: DevGoal | None,
     folder: Path,
 ) -> TrainerPlan:
-    epochs = settings.epochs if settings.epochs is not None else epochs_for(len(rows))
+    epochs = settings.epochs if settings.epochs is not None else epochs_for(len(rows), sibling_count(rows) + 1)
     batches = plan_batches(
         [row.groups for row in rows], batch_size=settings.batch_size, epochs=epochs, seed=settings.seed
     )
     parameter_count = sum(parameter.numel() for parameter in model.parameters())
-    schedule = schedule_for(settings, pair_count=len(rows), parameter_count=parameter_count, total_steps=len(batches))
+    schedule = schedule_for(
+        settings, row_count=len(rows), epochs=epochs, parameter_count=parameter_count, total_steps=len(batches)
+    )
     return TrainerPlan(
         settings=settings,
         schedule=schedule,
         spec=spec,
         rows=rows,
         batches=batches[: schedule.total_steps],
-        meter=DevMeter(spec, goal, sample_passages(rows)),
+        meter=DevMeter(spec, goal, sample_passages(rows), dimensions=settings.matryoshka_dimensions),
         judged=goal is not None,
         folder=folder,
     )
@@ -163,7 +169,7 @@ def _start_point(goal: DevGoal | None) -> tuple[HistoryPoint, ...]:
     return (HistoryPoint(0, 0.0, None, None, means["recall_at_5"], means["ndcg_at_10"]),)
 
 
-def _check_row_count(count: int) -> None:
+def _check_pair_count(count: int) -> None:
     if count < MINIMUM_PAIRS:
         raise TooFewPairsError(
             f"{count} training pairs; under {MINIMUM_PAIRS} a model learns the pairs, not the domain.",

@@ -23,6 +23,9 @@ class TrainingSettings:
     """Peak learning rate. Too low under-trains a small model, too high collapses a large one."""
     epochs: float | None = None
     """Passes over the pairs. More than the rule gives fits the questions, not the domain."""
+    anchors_per_row: int = 4
+    """Questions of one passage that are ranked in one step. The passage is encoded once for all of them, which is most
+    of the work; 1 with a guide model or mini-batches, whose losses do not know it."""
     batch_size: int = 64
     """Pairs a batch: each sees batch_size - 1 in-batch negatives."""
     warmup_ratio: float = 0.1
@@ -49,6 +52,13 @@ class TrainingSettings:
     """Stop after so many dev measurements without a new best; None trains to the end."""
     max_minutes: float | None = None
     """Stop after so much time, with the best checkpoint so far."""
+    averaged_seeds: int = 1
+    """Train with so many seeds and average the weights: steadier, at that many times the cost."""
+    matryoshka_dimensions: tuple[int, ...] = ()
+    """Make the first so many dimensions of a vector useful on their own (arXiv 2205.13147); dev Recall@5 is measured
+    at each."""
+    guide_model: str | None = None
+    """Base model that masks what it thinks are false negatives in a batch (GISTEmbed, arXiv 2402.16829)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,26 +82,38 @@ def learning_rate_for(parameter_count: int) -> float:
     return max(1e-5, 1e-4 * math.sqrt(22e6 / max(parameter_count, 22e6)))
 
 
-def epochs_for(pair_count: int) -> float:
-    """Epochs by number of pairs: three under 1,000, two under 3,000, else one."""
+def epochs_for(row_count: int, anchors_per_row: int = 1) -> float:
+    """Epochs by number of pairs: three under 1,000, two under 3,000, else one.
+
+    Rows of several anchors take as many times fewer steps an epoch, so they get as many times more epochs: what has to
+    be seen often enough is the passage.
+    """
+    pair_count = row_count * anchors_per_row
     if pair_count < FEW_PAIRS:
-        return 3.0
-    return 2.0 if pair_count < 3 * FEW_PAIRS else 1.0
+        return 3.0 * anchors_per_row
+    return (2.0 if pair_count < 3 * FEW_PAIRS else 1.0) * anchors_per_row
 
 
 def schedule_for(
-    settings: TrainingSettings, *, pair_count: int, parameter_count: int, total_steps: int | None = None
+    settings: TrainingSettings,
+    *,
+    row_count: int,
+    parameter_count: int,
+    epochs: float | None = None,
+    total_steps: int | None = None,
 ) -> Schedule:
     """Fill in what the settings leave to the rule.
 
     Args:
         settings: What is given stays.
-        pair_count: Rows to train on.
+        row_count: Rows to train on.
         parameter_count: Size of the model.
+        epochs: Passes over the rows; by the settings or the rule when not given.
         total_steps: Number of planned batches; from full batches when not given.
     """
-    epochs = settings.epochs if settings.epochs is not None else epochs_for(pair_count)
-    total = total_steps or max(1, math.ceil(pair_count * epochs / settings.batch_size))
+    if epochs is None:
+        epochs = settings.epochs if settings.epochs is not None else epochs_for(row_count)
+    total = total_steps or max(1, math.ceil(row_count * epochs / settings.batch_size))
     steps_per_epoch = max(1, math.ceil(total / epochs))
     if settings.max_steps > 0:
         total = min(total, settings.max_steps)

@@ -14,18 +14,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from domain_embed_pipeline.encoding.base_models import resolve_base_model
 from domain_embed_pipeline.encoding.fingerprint import fingerprinted, folder_digest
 from domain_embed_pipeline.encoding.hardware import choose_device
-from domain_embed_pipeline.encoding.sentence_transformer import load_model
+from domain_embed_pipeline.encoding.sentence_transformer import SentenceTransformerEncoder, load_model
+from domain_embed_pipeline.errors import TrainingError
 from domain_embed_pipeline.ids import digest_of_json
 from domain_embed_pipeline.records import Corpus, EvaluationSet, TrainingPair
+from domain_embed_pipeline.registry.base import base_model_version
 from domain_embed_pipeline.registry.model_card import model_card
 from domain_embed_pipeline.registry.versions import ModelKind, ModelRegistry, ModelVersion, library_versions
-from domain_embed_pipeline.training.blending import blend
+from domain_embed_pipeline.training.blending import average, blend
 from domain_embed_pipeline.training.candidate import CandidateScore, choose_candidate
 from domain_embed_pipeline.training.checkpoints import remove_abandoned
 from domain_embed_pipeline.training.dev_set import DevGoal, DevScore, DevSet, make_dev_set, score_on_dev
-from domain_embed_pipeline.training.fine_tuning import TrainedStage, fine_tune
+from domain_embed_pipeline.training.fine_tuning import fine_tune
 from domain_embed_pipeline.training.negatives import HardNegatives
 from domain_embed_pipeline.training.rows import TrainingRow, negative_rows, pair_rows, rows_digest
 from domain_embed_pipeline.training.settings import TRAINING_VERSION, CandidateSettings, TrainingSettings
@@ -70,13 +73,24 @@ def train_stage_one(
     pairs: Sequence[TrainingPair],
     *,
     settings: TrainingSettings,
+    start: ModelVersion | None = None,
 ) -> ModelVersion:
-    """Stage one: pairs with in-batch negatives, from the base model.
+    """Stage one: pairs with in-batch negatives.
+
+    Args:
+        inputs: What every stage needs.
+        pairs: All pairs, those of earlier trainings included: what is not seen again is forgotten.
+        settings: How to train.
+        start: Version to go on from, such as the live one; the base model when not given.
 
     Raises:
         TooFewPairsError: If there are too few pairs to train on.
+        TrainingError: If `start` comes from another base model.
     """
-    return _train(inputs, _Job("stage_one", inputs.base, pair_rows(pairs, inputs.clusters), settings))
+    parent = start or inputs.base
+    _check_start(parent, inputs.base)
+    rows = pair_rows(pairs, inputs.clusters, anchors_per_row=settings.anchors_per_row)
+    return _train(inputs, _Job("stage_one", parent, rows, settings))
 
 
 def train_stage_two(
@@ -91,7 +105,7 @@ def train_stage_two(
     Raises:
         TooFewPairsError: If too few negatives were mined.
     """
-    rows = negative_rows(negatives.negatives, inputs.clusters)
+    rows = negative_rows(negatives.negatives, inputs.clusters, anchors_per_row=settings.anchors_per_row)
     return _train(inputs, _Job("stage_two", stage_one, rows, settings))
 
 
@@ -126,6 +140,17 @@ def choose_finetuned(
     return CandidateResult(inputs.registry.manifest(winner.model_version), reason, scores)
 
 
+def _check_start(start: ModelVersion, base: ModelVersion) -> None:
+    """Only a version of the same base model, used in the same way, can be gone on from and blended with it."""
+    ours, theirs = base.encoder, start.encoder
+    same = (ours.query_prompt, ours.passage_prompt) == (theirs.query_prompt, theirs.passage_prompt)
+    if start.base_model != base.base_model or not same:
+        raise TrainingError(
+            f"{start.model_version} is a version of {start.base_model}, not of {base.base_model} as it is used now.",
+            fix="Start from the base model, or set DOMAIN_EMBED_BASE_MODEL to the one the version was made from.",
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class _Job:
     """One stage to train."""
@@ -141,6 +166,8 @@ def _train(inputs: TrainingInputs, job: _Job) -> ModelVersion:
     if inputs.registry.has(version):
         logger.info("%s is in the registry already; nothing is trained.", version)
         return inputs.registry.manifest(version)
+    if job.settings.averaged_seeds > 1:
+        return _train_average(inputs, job, version)
     remove_abandoned(inputs.checkpoints)
     parent = job.parent
     dev = inputs.dev_set()
@@ -157,12 +184,44 @@ def _train(inputs: TrainingInputs, job: _Job) -> ModelVersion:
         row_count=len(job.rows),
         seed=job.settings.seed,
         settings=dataclasses.asdict(job.settings) | dataclasses.asdict(stage.schedule) | {"best_step": stage.best_step},
-        dev_metrics=_dev_metrics(stage),
+        dev_metrics=stage.dev_metrics,
         duration_s=round(stage.duration_s, 1),
         history=stage.history,
         notes=stage.notes,
     )
     return _save(inputs.registry, stage.model, manifest)
+
+
+def _train_average(inputs: TrainingInputs, job: _Job, version: str) -> ModelVersion:
+    """One version for each seed, each found again by its own id, and the mean of their weights."""
+    first = job.settings.seed
+    members = [
+        _train(
+            inputs, dataclasses.replace(job, settings=dataclasses.replace(job.settings, seed=seed, averaged_seeds=1))
+        )
+        for seed in range(first, first + job.settings.averaged_seeds)
+    ]
+    models = [
+        load_model(inputs.registry.verified_folder(member.model_version), max_length=member.encoder.max_length)
+        for member in members
+    ]
+    model = average(models, [1 / len(models)] * len(models))
+    manifest = dataclasses.replace(
+        _manifest(inputs, version, job.kind, job.parent),
+        row_count=len(job.rows),
+        seed=first,
+        settings=dataclasses.asdict(job.settings) | {"averaged": [member.model_version for member in members]},
+        duration_s=round(sum(member.duration_s for member in members), 1),
+        history=members[0].history,
+        notes=tuple(f"{note} ({member.model_version})" for member in members for note in member.notes),
+    )
+    dev = inputs.dev_set()
+    if dev is not None:
+        means = score_on_dev(SentenceTransformerEncoder(model, manifest.encoder), dev).means()
+        manifest = dataclasses.replace(
+            manifest, dev_metrics={name: means[name] for name in ("recall_at_5", "ndcg_at_10")}
+        )
+    return _save(inputs.registry, model, manifest)
 
 
 def _version_id(inputs: TrainingInputs, job: _Job) -> str:
@@ -176,8 +235,13 @@ def _version_id(inputs: TrainingInputs, job: _Job) -> str:
         "corpus": inputs.corpus.corpus_version,
         "dev_pool": [inputs.base.encoder.fingerprint, inputs.pool_size],
         "settings": dataclasses.asdict(job.settings) | {"precision": training_precision(choose_device(), job.settings)},
+        "guide": _guide_id(job.settings),
     }
     return f"model-{digest_of_json(content)[:12]}"
+
+
+def _guide_id(settings: TrainingSettings) -> str | None:
+    return base_model_version(resolve_base_model(settings.guide_model)) if settings.guide_model is not None else None
 
 
 def _manifest(inputs: TrainingInputs, version: str, kind: ModelKind, parent: ModelVersion) -> ModelVersion:
@@ -194,13 +258,6 @@ def _manifest(inputs: TrainingInputs, version: str, kind: ModelKind, parent: Mod
         libraries=library_versions(),
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-
-
-def _dev_metrics(stage: TrainedStage) -> dict[str, float]:
-    points = [point for point in stage.history if point.dev_recall_at_5 is not None and point.step == stage.best_step]
-    if not points:
-        return {}
-    return {"recall_at_5": points[0].dev_recall_at_5 or 0.0, "ndcg_at_10": points[0].dev_ndcg_at_10 or 0.0}
 
 
 def _save(registry: ModelRegistry, model: SentenceTransformer, manifest: ModelVersion) -> ModelVersion:

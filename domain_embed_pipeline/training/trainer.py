@@ -14,8 +14,8 @@ from domain_embed_pipeline.encoding.spec import EncoderSpec
 from domain_embed_pipeline.errors import ConfigurationError, TrainingMemoryError
 from domain_embed_pipeline.training.checkpoints import KEPT
 from domain_embed_pipeline.training.dev_evaluator import BEST_METRIC, DevMeter, as_evaluator
-from domain_embed_pipeline.training.losses import make_loss
-from domain_embed_pipeline.training.rows import TrainingRow, dataset_of
+from domain_embed_pipeline.training.losses import LossMaker
+from domain_embed_pipeline.training.rows import TrainingRow, dataset_of, negative_count, sibling_count
 from domain_embed_pipeline.training.sampler import PlannedSampling
 from domain_embed_pipeline.training.settings import Schedule, TrainingSettings
 from domain_embed_pipeline.training.watching import Watch, watching_callback
@@ -65,15 +65,16 @@ def make_trainer(model: SentenceTransformer, plan: TrainerPlan, watch: Watch) ->
 
     if plan.settings.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
+    losses = LossMaker(plan.settings, negative_count=negative_count(plan.rows), dimension=plan.spec.dimension)
     trainer = _trainer_class()(
         model=model,
         args=_arguments(str(model.device), plan),
         train_dataset=dataset_of(plan.rows),
-        loss=make_loss(model, plan.settings, mini_batch_size=plan.settings.mini_batch_size),
+        loss=losses.make(model, mini_batch_size=plan.settings.mini_batch_size),
         evaluator=as_evaluator(plan.meter),
         callbacks=[watching_callback(watch)],
     )
-    trainer.make_room = _back_off(trainer, plan.settings, watch)
+    trainer.make_room = _back_off(trainer, losses, plan.settings, watch)
     trainer.remove_callback(PrinterCallback)
     return trainer
 
@@ -119,13 +120,13 @@ def _arguments(device: str, plan: TrainerPlan) -> Any:
 
 def _prompts(plan: TrainerPlan) -> dict[str, str] | None:
     """The encoder's prompts by column; sentence-transformers leaves them out of the pooling where the model does."""
-    negatives = min(len(row.negatives) for row in plan.rows)
     columns = {"anchor": plan.spec.query_prompt, "positive": plan.spec.passage_prompt}
-    columns |= {f"negative_{index + 1}": plan.spec.passage_prompt for index in range(negatives)}
+    columns |= {f"negative_{index + 1}": plan.spec.passage_prompt for index in range(negative_count(plan.rows))}
+    columns |= {f"sibling_{index + 1}": plan.spec.query_prompt for index in range(sibling_count(plan.rows))}
     return {column: prompt for column, prompt in columns.items() if prompt} or None
 
 
-def _back_off(trainer: Any, settings: TrainingSettings, watch: Watch) -> Callable[[str], None]:
+def _back_off(trainer: Any, losses: LossMaker, settings: TrainingSettings, watch: Watch) -> Callable[[str], None]:
     """A function that halves the mini-batch; the logical batch, and so the loss, stay as they are."""
     current = settings.mini_batch_size or settings.batch_size
 
@@ -140,7 +141,7 @@ def _back_off(trainer: Any, settings: TrainingSettings, watch: Watch) -> Callabl
         note = f"out_of_memory: from step {trainer.state.global_step + 1} on, {current} texts are computed at a time."
         logger.warning("Memory ran out: %s The batch of %d is unchanged.", note, settings.batch_size)
         watch.notes.append(note)
-        trainer.loss = trainer.prepare_loss(make_loss(trainer.model, settings, mini_batch_size=current), trainer.model)
+        trainer.loss = trainer.prepare_loss(losses.make(trainer.model, mini_batch_size=current), trainer.model)
 
     return halve
 

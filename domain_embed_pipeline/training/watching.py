@@ -148,6 +148,18 @@ def history_of(log_history: Sequence[Mapping[str, Any]], *, steps_per_epoch: int
     )
 
 
+def dev_metrics_at(step: int, log_history: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Dev retrieval that was measured at a step, by the names of metrics."""
+    wanted = ("eval_dev_recall_at", "eval_dev_ndcg_at")
+    return {
+        name.removeprefix("eval_dev_"): float(value)
+        for entry in log_history
+        if entry.get("step") == step
+        for name, value in entry.items()
+        if name.startswith(wanted)
+    }
+
+
 def _measurements(log_history: Sequence[Mapping[str, Any]]) -> list[DevMeasurement]:
     return [
         DevMeasurement(

@@ -101,14 +101,14 @@ def test_copies_of_one_document_do_not_make_a_corpus_large() -> None:
 
 
 def test_no_side_is_empty_in_the_smallest_corpus() -> None:
-    for seed in range(30):
+    for seed in range(12):
         splits = split_documents(_corpus(range(10)), has_user_queries=False, settings=SplitSettings(seed=seed))
         assert {row.split for row in splits.documents} == {"train", "dev", "test"}
 
 
 def test_a_cluster_that_holds_much_of_the_corpus_is_trained_on() -> None:
     big = [chunk_of(passage(900 + part), "big.md", position=part) for part in range(20)]
-    for seed in range(30):
+    for seed in range(12):
         splits = split_documents(
             corpus_of([*documents_of(12), *big]), has_user_queries=False, settings=SplitSettings(seed=seed)
         )

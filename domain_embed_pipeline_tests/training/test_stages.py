@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from domain_embed_pipeline.errors import TrainingError
 from domain_embed_pipeline.registry.base import register_base_model
 from domain_embed_pipeline.registry.versions import ModelRegistry, ModelVersion
 from domain_embed_pipeline.training.negatives import HardNegatives, mine_hard_negatives
@@ -18,6 +20,7 @@ from domain_embed_pipeline.training.stages import (
     train_stage_one,
     train_stage_two,
 )
+from domain_embed_pipeline_tests.tiny_model import change_weights
 from domain_embed_pipeline_tests.training.scenario import QUICK, planted
 
 CORPUS, PAIRS, QUERIES = planted()
@@ -192,3 +195,49 @@ def test_the_model_card_quotes_no_training_text(inputs: TrainingInputs, stage_on
     assert "320 training rows" in card
     assert "ask1" not in card
     assert "tell1" not in card
+
+
+def test_a_stage_can_go_on_from_the_live_version(inputs: TrainingInputs, stage_one: ModelVersion) -> None:
+    warm = train_stage_one(inputs, PAIRS, settings=ONE_STEP, start=stage_one)
+    cold = train_stage_one(inputs, PAIRS, settings=ONE_STEP)
+    assert warm.model_version != cold.model_version
+    assert inputs.registry.parents(warm.model_version) == [stage_one.model_version, inputs.base.model_version]
+    assert warm.history[0].dev_recall_at_5 == pytest.approx(stage_one.dev_metrics["recall_at_5"])
+    assert warm.dev_metrics["recall_at_5"] > cold.dev_metrics["recall_at_5"]
+
+
+@pytest.mark.parametrize("change", ["base_model", "prompt"])
+def test_a_version_of_another_base_model_cannot_be_gone_on_from(
+    inputs: TrainingInputs, stage_one: ModelVersion, change: str
+) -> None:
+    if change == "base_model":
+        other = dataclasses.replace(stage_one, base_model="e5-base-v2")
+    else:
+        other = dataclasses.replace(stage_one, encoder=dataclasses.replace(stage_one.encoder, query_prompt="query: "))
+    with pytest.raises(TrainingError, match="is a version of"):
+        train_stage_one(inputs, PAIRS, settings=ONE_STEP, start=other)
+
+
+def test_averaged_seeds_are_the_mean_of_one_version_each(inputs: TrainingInputs) -> None:
+    from domain_embed_pipeline.encoding.sentence_transformer import load_model
+
+    settings = dataclasses.replace(QUICK, epochs=1, averaged_seeds=3)
+    averaged = train_stage_one(inputs, PAIRS, settings=settings)
+    members = averaged.settings["averaged"]
+    assert [inputs.registry.manifest(member).seed for member in members] == [42, 43, 44]
+    states = [
+        load_model(inputs.registry.weights_folder(name)).state_dict() for name in (averaged.model_version, *members)
+    ]
+    for name, value in states[0].items():
+        assert value.allclose(sum(state[name] for state in states[1:]) / 3, atol=1e-6), name
+    assert (averaged.kind, averaged.parent_model_version) == ("stage_one", inputs.base.model_version)
+    assert averaged.dev_metrics.keys() == {"recall_at_5", "ndcg_at_10"}
+    assert train_stage_one(inputs, PAIRS, settings=settings) == averaged
+
+
+def test_a_guide_with_other_files_is_another_version(inputs: TrainingInputs, tiny_model: str, tmp_path: Path) -> None:
+    guide = shutil.copytree(tiny_model, tmp_path / "guide")
+    settings = dataclasses.replace(ONE_STEP, guide_model=str(guide))
+    before = version_with(inputs, settings)
+    change_weights(guide)
+    assert version_with(inputs, settings) != before

@@ -12,7 +12,7 @@ from domain_embed_pipeline.training.settings import TrainingSettings, schedule_f
 from domain_embed_pipeline.training.watching import Watch, WatchPlan, history_of
 
 SETTINGS = TrainingSettings(patience=2, max_minutes=10)
-SCHEDULE = schedule_for(SETTINGS, pair_count=1_280, parameter_count=1)
+SCHEDULE = schedule_for(SETTINGS, row_count=1_280, parameter_count=1)
 
 
 def watch_of(settings: TrainingSettings = SETTINGS, *, now: list[float] | None = None) -> Watch:

@@ -1,0 +1,127 @@
+"""Our own deployment for one recipe: a folder of its own, encoders that are timed, the data that all recipes share.
+
+What does not belong here: what a recipe does with them (`recipes`). Nothing of the user's deployment is read or written
+(ledger, models, vectors, index), and no LLM is asked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from domain_embed_pipeline.bench.records import RecipeJob
+from domain_embed_pipeline.bench.stopwatch import Stopwatch, TimedEncoder
+from domain_embed_pipeline.encoding.vector_cache import CachedEncoder
+from domain_embed_pipeline.pairs.beir import has_file, qrels_path
+from domain_embed_pipeline.pairs.current_set import current_evaluation_set
+from domain_embed_pipeline.pairs.records import TrainingPairs
+from domain_embed_pipeline.pairs.splits import split_documents
+from domain_embed_pipeline.pairs.structural import structural_pairs
+from domain_embed_pipeline.pairs.training_pairs import build_training_pairs
+from domain_embed_pipeline.pairs.user_pairs import load_user_pairs
+from domain_embed_pipeline.questions.generation import generate_questions
+from domain_embed_pipeline.questions.imports import import_questions
+from domain_embed_pipeline.questions.settings import QuestionSettings
+from domain_embed_pipeline.records import Corpus, DocumentSplits, EvaluationSet
+from domain_embed_pipeline.registry.versions import ModelRegistry
+from domain_embed_pipeline.settings import DeploymentSettings
+from domain_embed_pipeline.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class BenchData:
+    """What our recipes start from, and what all are judged on. Its ids follow from content: every process has them."""
+
+    corpus: Corpus
+    splits: DocumentSplits
+    queries: EvaluationSet
+
+
+class TimedRegistry(ModelRegistry):
+    """Model versions whose encoders are timed; cached vectors cost nothing and are not counted."""
+
+    def __init__(self, root: Path, *, vectors_folder: Path, watch: Stopwatch) -> None:
+        super().__init__(root, vectors_folder=vectors_folder)
+        self._watch = watch
+        self.passages = 0
+        """Passages encoded so far."""
+
+    def encoder(self, model_version: str) -> CachedEncoder:
+        """Encoder of a version through its cache; loading its weights is not timed as encoding."""
+        from domain_embed_pipeline.encoding.sentence_transformer import load_encoder
+
+        spec = self.manifest(model_version).encoder
+
+        def load() -> TimedEncoder:
+            return TimedEncoder(load_encoder(self.verified_folder(model_version), spec), self._watch, self._add)
+
+        return CachedEncoder(spec, load=load, cache=self.vector_cache(spec))
+
+    def _add(self, count: int) -> None:
+        self.passages += count
+
+
+class BenchWorkspace(Workspace):
+    """Stores in the recipe's own folder."""
+
+    def __init__(self, settings: DeploymentSettings, watch: Stopwatch) -> None:
+        super().__init__(settings)
+        self.timed_registry = TimedRegistry(self.root / "models", vectors_folder=self.root / "vectors", watch=watch)
+
+    @property
+    def registry(self) -> ModelRegistry:
+        """Model versions with timed encoders."""
+        return self.timed_registry
+
+
+def open_workspace(job: RecipeJob, watch: Stopwatch) -> BenchWorkspace:
+    """The deployment of a job. Every setting that matters is given, so that the environment's do not leak in."""
+    artifacts = Path(job.artifacts)
+    settings = DeploymentSettings(
+        _env_file=None,  # pyright: ignore[reportCallIssue]
+        corpus_path=str(Path(job.folder) / "corpus.jsonl"),
+        queries_path=job.folder,
+        user_pairs_path=_train_judgments(job),
+        artifacts_path=job.artifacts,
+        ledger_url=f"sqlite:///{artifacts / 'ledger.sqlite'}",
+        base_model=job.base_model,
+        qdrant_url=None,
+    )
+    return BenchWorkspace(settings, watch)
+
+
+def load_data(workspace: Workspace) -> BenchData:
+    """Corpus, near-duplicate clusters, dev and test queries; a cluster of chunks is found once for all recipes."""
+    corpus = workspace.load_corpus()
+    splits = split_documents(corpus, has_user_queries=True)
+    queries = current_evaluation_set(
+        corpus,
+        splits,
+        questions=(),
+        queries_path=workspace.settings.queries_path,
+        frozen_folder=workspace.frozen_queries,
+    )
+    return BenchData(corpus, splits, queries)
+
+
+def make_training_pairs(workspace: Workspace, data: BenchData, questions: str | None) -> tuple[TrainingPairs, float]:
+    """Pairs as the assets make them, and what their questions cost in dollars (nothing: they are recorded)."""
+    with workspace.open_ledger() as ledger:
+        if questions is not None:
+            import_questions(questions, corpus=data.corpus, ledger=ledger)
+        generated = generate_questions(data.corpus.chunks, settings=QuestionSettings(), ledger=ledger, client=None)
+    judged = workspace.settings.user_pairs_path
+    pairs = build_training_pairs(
+        data.corpus,
+        data.splits,
+        questions=generated.questions,
+        structural=structural_pairs(data.corpus, data.splits),
+        user_pairs=load_user_pairs(judged, data.corpus) if judged else None,
+        evaluation_set=data.queries,
+        encoder=workspace.registry.encoder(workspace.base_model.model_version),
+    )
+    return pairs, generated.cost_usd
+
+
+def _train_judgments(job: RecipeJob) -> str | None:
+    return job.folder if job.use_train_judgments and has_file(qrels_path(job.folder, "train")) else None
