@@ -22,6 +22,7 @@ from domain_embed_pipeline.registry.versions import HistoryPoint, library_versio
 from domain_embed_pipeline.training.checkpoints import open_checkpoints
 from domain_embed_pipeline.training.dev_evaluator import DevMeter, sample_passages
 from domain_embed_pipeline.training.dev_set import DevGoal
+from domain_embed_pipeline.training.lora import add_lora, merge_lora
 from domain_embed_pipeline.training.rows import TrainingRow, rows_digest, sibling_count
 from domain_embed_pipeline.training.sampler import plan_batches
 from domain_embed_pipeline.training.settings import (
@@ -85,12 +86,16 @@ def fine_tune(
     quiet_libraries()
     started = time.monotonic()
     plan = _plan(model, rows, settings, spec, goal, folder)
+    if settings.lora_rank is not None:
+        add_lora(model, settings.lora_rank)
     logger.info(
         "Training on %d rows: %d steps of %d, learning rate %.1e, %g epochs.",
         len(rows), plan.schedule.total_steps, settings.batch_size, plan.schedule.learning_rate, plan.schedule.epochs,
     )  # fmt: skip
     watch = Watch(WatchPlan(settings, plan.schedule, plan.meter.measure_space(model)))
     state = _run(model, plan, watch)
+    if settings.lora_rank is not None:
+        merge_lora(model)
     best_step = int((plan.judged and state.best_global_step) or state.global_step)
     return TrainedStage(
         model=model,

@@ -94,8 +94,10 @@ def shared_positive_loss(model: SentenceTransformer, ranking_loss: Any, *, sibli
             self.ranking_loss = ranking_loss
 
         def forward(self, sentence_features: Any, labels: Any) -> Any:
-            columns = embed_columns(self.model, sentence_features)
-            passages, anchors = columns[1:-sibling_count], [columns[0], *columns[-sibling_count:]]
+            first, *others = sentence_features
+            # Columns of like width share a forward pass; merged with passages, anchors would be padded to their length.
+            anchors = embed_columns(self.model, [first, *others[-sibling_count:]], separate_first=False)
+            passages = embed_columns(self.model, others[:-sibling_count], separate_first=False)
             losses = [self.ranking_loss.compute_loss_from_embeddings([anchor, *passages], labels) for anchor in anchors]
             return torch.stack(losses).mean()
 

@@ -57,6 +57,9 @@ class TrainingSettings:
     matryoshka_dimensions: tuple[int, ...] = ()
     """Make the first so many dimensions of a vector useful on their own (arXiv 2205.13147); dev Recall@5 is measured
     at each."""
+    lora_rank: int | None = None
+    """Train low-rank adapters of this rank and merge them: little memory for large models. They want a learning rate
+    several times that of the rule."""
     guide_model: str | None = None
     """Base model that masks what it thinks are false negatives in a batch (GISTEmbed, arXiv 2402.16829)."""
 

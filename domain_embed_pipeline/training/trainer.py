@@ -65,7 +65,12 @@ def make_trainer(model: SentenceTransformer, plan: TrainerPlan, watch: Watch) ->
 
     if plan.settings.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
-    losses = LossMaker(plan.settings, negative_count=negative_count(plan.rows), dimension=plan.spec.dimension)
+    losses = LossMaker(
+        plan.settings,
+        negative_count=negative_count(plan.rows),
+        dimension=plan.spec.dimension,
+        sibling_count=sibling_count(plan.rows),
+    )
     trainer = _trainer_class()(
         model=model,
         args=_arguments(str(model.device), plan),
@@ -155,6 +160,11 @@ def _trainer_class() -> Any:
 
         def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
             """None: it prints a progress bar and quotes training texts; the registry writes the card."""
+
+        def _load_best_model(self) -> None:
+            """As upstream, which however logs a failure and goes on with the last weights."""
+            if self.state.best_model_checkpoint is not None:
+                self._load_from_checkpoint(self.state.best_model_checkpoint)
 
         def training_step(
             self, model: torch.nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None

@@ -88,6 +88,7 @@ def test_without_dev_queries_the_last_step_is_taken(tiny_model: str, tmp_path: P
     assert losses_of(stage)[-1] < 1
 
 
+@pytest.mark.slow
 def test_the_last_steps_weights_differ_from_an_earlier_best(tiny_model: str, tmp_path: Path) -> None:
     """Later epochs at a ruinous rate: dev keeps the early checkpoint, a training without dev ends at the ruin."""
     settings = dataclasses.replace(QUICK, learning_rate=0.3, warmup_ratio=0.9, epochs=4)

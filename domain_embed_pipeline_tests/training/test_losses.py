@@ -70,7 +70,7 @@ def narrow_recall(stage: TrainedStage) -> float:
     return stage.dev_metrics["recall_at_5_of_4"]
 
 
-@pytest.mark.parametrize("mini_batch_size", [None, 8])
+@pytest.mark.parametrize("mini_batch_size", [None, pytest.param(8, marks=pytest.mark.slow)])
 def test_matryoshka_makes_few_dimensions_useful(tiny_model: str, tmp_path: Path, mini_batch_size: int | None) -> None:
     from domain_embed_pipeline.training import dev_evaluator
 

@@ -16,7 +16,7 @@ from domain_embed_pipeline.training.rows import pair_rows
 from domain_embed_pipeline.training.settings import TrainingSettings
 from domain_embed_pipeline_tests.training.scenario import QUICK, encoder_of, planted, weights_of
 
-SETTINGS = dataclasses.replace(QUICK, epochs=1)
+SETTINGS = dataclasses.replace(QUICK, epochs=1, max_steps=5)
 TOLERANCE = 1e-6
 """In double precision. In single precision sums in another order differ by 1e-7, and Adam turns a gradient that should
 be zero (that of the attention's key bias is) into steps of full length, which change no vector."""

@@ -218,6 +218,7 @@ def test_a_version_of_another_base_model_cannot_be_gone_on_from(
         train_stage_one(inputs, PAIRS, settings=ONE_STEP, start=other)
 
 
+@pytest.mark.slow
 def test_averaged_seeds_are_the_mean_of_one_version_each(inputs: TrainingInputs) -> None:
     from domain_embed_pipeline.encoding.sentence_transformer import load_model
 
