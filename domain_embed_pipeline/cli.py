@@ -215,7 +215,7 @@ def bench(
         str, typer.Option(help="Of tutorial, default, default-plain, base, bm25; separated by commas.")
     ] = "tutorial,default,base,bm25",
     sample: Annotated[
-        int | None, typer.Option(min=1, help="A quick look: so many queries, ten times the chunks.")
+        int | None, typer.Option(min=1, help="A quick look: so many queries, four times the chunks.")
     ] = None,
     base_model: Annotated[str | None, typer.Option(help="Hub name or folder; the deployment's by default.")] = None,
     seed: Annotated[int, typer.Option(help="Of every recipe.")] = 42,

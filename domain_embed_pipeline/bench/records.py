@@ -25,7 +25,7 @@ class BenchSettings:
     questions: str | None = None
     """Recorded questions, a JSON line per chunk: `chunk_id`, and styles such as `plain`."""
     sample: int | None = None
-    """A quick look: so many queries of test and of dev, ten times so many chunks and pairs."""
+    """A quick look: so many queries of test and of dev, about four times so many chunks and pairs."""
     seed: int = SEED
     artifacts: str | None = None
     """Where the recipes' files stay; a temporary folder by default."""

@@ -17,7 +17,7 @@ from domain_embed_pipeline.pairs.beir import QrelsRow, has_file, qrels_path, rea
 
 T = TypeVar("T")
 
-CHUNKS_PER_QUERY = 10
+CHUNKS_PER_QUERY = 4
 _QUESTIONS_PER_CHUNK = 3
 
 
@@ -25,7 +25,7 @@ def write_sample(folder: str, questions: str | None, *, count: int, seed: int, t
     """Write a sample of a BEIR folder and of its recorded questions into `target`.
 
     At most `count` queries of test and of dev stay, with every chunk that answers them; other chunks are drawn until
-    there are ten times `count`, and so many pairs, of questions or of train judgments, are kept.
+    there are four times `count`, and so many pairs, of questions or of train judgments, are kept.
 
     Returns:
         The folder of the sample, and its file of questions.

@@ -127,7 +127,6 @@ def fine_tune(
     model = SentenceTransformer(model_folder)
     # A checkpoint's model card would look for its base model on the hub.
     model.model_card_data.local_files_only = True
-    model.model_card_data.generate_widget_examples = False
     trainer = SentenceTransformerTrainer(
         model=model,
         args=_arguments(settings, output),

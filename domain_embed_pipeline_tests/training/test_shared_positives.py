@@ -89,7 +89,9 @@ def test_training_ranks_siblings_as_anchors_and_not_as_negatives(tiny_model: str
     from domain_embed_pipeline_tests.training.scenario import QUICK, encoder_of
 
     pairs = [
-        pair(f"how is ask{topic} {word}", str(topic)) for topic in range(30) for word in ("here", "noted", "is", "how")
+        replace(pair(f"how is ask{topic} {word}", str(topic)), positive=f"tell{topic} is noted here")
+        for topic in range(30)
+        for word in ("here", "noted", "is", "how")
     ]
     rows = pair_rows(pairs, {}, anchors_per_row=4)
     spec = encoder_of(tiny_model).spec
