@@ -75,7 +75,7 @@ def default_recipe(job: RecipeJob, watch: Stopwatch) -> RecipeOutput:
         data = load_data(workspace)
         pairs, dollars = make_training_pairs(workspace, data, job.questions)
         inputs = _training_inputs(workspace, data, pairs)
-    stages = _train(inputs, pairs, job.seed, watch)
+    stages, seen = _train(inputs, pairs, job.seed, watch)
     with watch.stage("choose"):
         chosen = choose_finetuned(inputs, stages, settings=CandidateSettings())
     evaluation = _evaluate(workspace, chosen.version, data, watch)
@@ -83,7 +83,7 @@ def default_recipe(job: RecipeJob, watch: Stopwatch) -> RecipeOutput:
     return RecipeOutput(
         lines=_lines(job.recipe, evaluation),
         pair_count=len(pairs.pairs),
-        pairs_seen=sum(map(_rows_seen, stages)),
+        pairs_seen=seen,
         passages_encoded=workspace.timed_registry.passages,
         dollars=dollars,
         notes=(f"trained on {mix}; {len(data.queries.queries_of('dev'))} dev queries chose {chosen.reason}",),
@@ -133,10 +133,11 @@ RECIPES: dict[str, Callable[[RecipeJob, Stopwatch], RecipeOutput]] = {
 }
 
 
-def _train(inputs: TrainingInputs, pairs: TrainingPairs, seed: int, watch: Stopwatch) -> list[ModelVersion]:
-    """Stage one, mining, and stage two where enough was mined."""
+def _train(inputs: TrainingInputs, pairs: TrainingPairs, seed: int, watch: Stopwatch) -> tuple[list[ModelVersion], int]:
+    """Stage one, mining, and stage two where enough was mined; and the pairs that were seen over all epochs."""
     with watch.stage("train"):
         stages = [train_stage_one(inputs, pairs.pairs, settings=TrainingSettings(seed=seed))]
+    seen = _pairs_seen(stages[0], len(pairs.pairs))
     with watch.stage("mine"):
         negatives = mine_hard_negatives(
             inputs.registry.encoder(stages[0].model_version),
@@ -149,7 +150,8 @@ def _train(inputs: TrainingInputs, pairs: TrainingPairs, seed: int, watch: Stopw
         with watch.stage("train"):
             settings = dataclasses.replace(STAGE_TWO, seed=seed)
             stages.append(train_stage_two(inputs, stages[0], negatives, settings=settings))
-    return stages
+        seen += _pairs_seen(stages[1], len(negatives.negatives))
+    return stages, seen
 
 
 def _training_inputs(workspace: BenchWorkspace, data: BenchData, pairs: TrainingPairs) -> TrainingInputs:
@@ -188,11 +190,11 @@ def _rankings(rows: Sequence[QueryResult]) -> dict[str, list[str]]:
     return {row.query_id: list(row.retrieved) for row in rows}
 
 
-def _rows_seen(stage: ModelVersion) -> int:
-    """Rows that went through the model, as far as the last point of the stage's curve."""
+def _pairs_seen(stage: ModelVersion, pair_count: int) -> int:
+    """Pairs that went through the model, as far as the last point of the stage's curve."""
     last = max((point.step for point in stage.history), default=0)
-    planned = int(stage.settings["total_steps"])
-    return round(stage.row_count * float(stage.settings["epochs"]) * min(1.0, last / planned))
+    share = min(1.0, last / int(stage.settings["total_steps"]))
+    return round(pair_count * float(stage.settings["epochs"]) * share)
 
 
 def _import_libraries(watch: Stopwatch) -> None:

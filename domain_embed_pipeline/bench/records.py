@@ -63,9 +63,9 @@ class RecipeOutput:
 
     lines: tuple[RankedLine, ...]
     pair_count: int = 0
-    """Distinct rows that were trained on in the first stage."""
+    """Pairs that the first stage trained on."""
     pairs_seen: int = 0
-    """Rows that went through the model in training, over all epochs and stages."""
+    """Pairs that went through the model in training, over all epochs and stages."""
     passages_encoded: int = 0
     """Passages encoded outside training's own dev measurements."""
     dollars: float = 0.0

@@ -92,7 +92,7 @@ class TrainingPairsConfig(dg.Config):
     """What is let into training."""
 
     structural_share: float = Field(
-        default=0.5, ge=0, le=10, description="Structural pairs per question pair; more drown good questions."
+        default=0.1, ge=0, le=10, description="Structural pairs per question pair; more drown good questions."
     )
     leak_similarity: float = Field(
         default=0.9, gt=0, le=1.01, description="Cosine (base model) from which a pair is a test query in other words; "

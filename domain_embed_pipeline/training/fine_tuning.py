@@ -23,7 +23,7 @@ from domain_embed_pipeline.training.checkpoints import open_checkpoints
 from domain_embed_pipeline.training.dev_evaluator import DevMeter, sample_passages
 from domain_embed_pipeline.training.dev_set import DevGoal
 from domain_embed_pipeline.training.lora import add_lora, merge_lora
-from domain_embed_pipeline.training.rows import TrainingRow, rows_digest, sibling_count
+from domain_embed_pipeline.training.rows import TrainingRow, rows_digest
 from domain_embed_pipeline.training.sampler import plan_batches
 from domain_embed_pipeline.training.settings import (
     FEW_PAIRS,
@@ -82,7 +82,7 @@ def fine_tune(
         TrainingDivergedError: If the loss or a vector is not finite.
         TrainingMemoryError: If memory runs out even with one text at a time.
     """
-    _check_pair_count(sum(len(set(row.anchors)) for row in rows))
+    _check_pair_count(_pair_count(rows))
     quiet_libraries()
     started = time.monotonic()
     plan = _plan(model, rows, settings, spec, goal, folder)
@@ -117,7 +117,7 @@ def _plan(
     goal: DevGoal | None,
     folder: Path,
 ) -> TrainerPlan:
-    epochs = settings.epochs if settings.epochs is not None else epochs_for(len(rows), sibling_count(rows) + 1)
+    epochs = settings.epochs if settings.epochs is not None else epochs_for(_pair_count(rows), len(rows))
     batches = plan_batches(
         [row.groups for row in rows], batch_size=settings.batch_size, epochs=epochs, seed=settings.seed
     )
@@ -172,6 +172,10 @@ def _start_point(goal: DevGoal | None) -> tuple[HistoryPoint, ...]:
         return ()
     means = goal.start.means()
     return (HistoryPoint(0, 0.0, None, None, means["recall_at_5"], means["ndcg_at_10"]),)
+
+
+def _pair_count(rows: Sequence[TrainingRow]) -> int:
+    return sum(len(set(row.anchors)) for row in rows)
 
 
 def _check_pair_count(count: int) -> None:

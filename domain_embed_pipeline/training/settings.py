@@ -85,16 +85,14 @@ def learning_rate_for(parameter_count: int) -> float:
     return max(1e-5, 1e-4 * math.sqrt(22e6 / max(parameter_count, 22e6)))
 
 
-def epochs_for(row_count: int, anchors_per_row: int = 1) -> float:
+def epochs_for(pair_count: int, row_count: int | None = None) -> float:
     """Epochs by number of pairs: three under 1,000, two under 3,000, else one.
 
-    Rows of several anchors take as many times fewer steps an epoch, so they get as many times more epochs: what has to
-    be seen often enough is the passage.
+    Rows of several anchors are fewer than pairs and get as many more epochs, so that the number of steps stays: what
+    has to be seen often enough is the passage.
     """
-    pair_count = row_count * anchors_per_row
-    if pair_count < FEW_PAIRS:
-        return 3.0 * anchors_per_row
-    return (2.0 if pair_count < 3 * FEW_PAIRS else 1.0) * anchors_per_row
+    passes = 3.0 if pair_count < FEW_PAIRS else 2.0 if pair_count < 3 * FEW_PAIRS else 1.0
+    return passes * pair_count / (row_count or pair_count)
 
 
 def schedule_for(

@@ -79,10 +79,10 @@ def test_mini_batches_with_several_anchors_are_refused_with_the_way_out(tiny_mod
         maker.make(load_model(tiny_model, device="cpu"), mini_batch_size=8)
 
 
-def test_wider_rows_get_as_many_more_epochs() -> None:
-    assert epochs_for(4_000, 1) == 1.0
-    assert epochs_for(1_000, 4) == 4.0
-    assert epochs_for(100, 4) == 12.0
+def test_fewer_rows_get_more_epochs_so_that_the_steps_stay() -> None:
+    assert epochs_for(4_000) == 1.0
+    assert epochs_for(4_000, 1_000) == 4.0
+    assert epochs_for(400, 100) == 12.0
 
 
 def test_training_ranks_siblings_as_anchors_and_not_as_negatives(tiny_model: str, tmp_path: Path) -> None:
