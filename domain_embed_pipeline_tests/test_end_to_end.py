@@ -15,7 +15,6 @@ from domain_embed_pipeline.definitions import build_defs
 from domain_embed_pipeline.defs.resources import Deployment
 from domain_embed_pipeline.evaluation.records import Comparison
 from domain_embed_pipeline.questions.imports import import_questions
-from domain_embed_pipeline.serving.records import AliasSwap
 from domain_embed_pipeline.status import read_status
 from domain_embed_pipeline_tests.fake_messages_server import FakeMessagesServer
 from domain_embed_pipeline_tests.planted_corpus import RECORDED, PlantedCorpus, write_planted_corpus
@@ -126,6 +125,7 @@ def test_a_second_run_pays_trains_encodes_and_swaps_nothing(world: World, first_
     paid, versions = len(world.server.paid), world.deployment.workspace.registry.versions()
     live = read_status(world.deployment.workspace)
     result = world.run()
+    assert result.success
     assert len(world.server.paid) == paid
     assert _metadata(result, "generated_questions")["asked"] == 0
     assert world.deployment.workspace.registry.versions() == versions
@@ -137,25 +137,6 @@ def test_a_single_asset_can_be_materialized_alone(world: World, first_run: Any) 
     job = definitions.get_implicit_global_asset_job_def()
     result = job.execute_in_process(instance=world.instance, asset_selection=[dg.AssetKey("baseline_evaluation")])
     assert result.success
-
-
-def test_without_a_passing_verdict_the_alias_stays_and_an_override_is_recorded(world: World, first_run: Any) -> None:
-    workspace = world.deployment.workspace
-    live = read_status(workspace).collection
-    # The candidate is live already, so a second comparison cannot show it to be better than what is live.
-    result = world.run(job="evaluate_job", config={})
-    assert not result.success
-    failed = [event for event in result.all_events if event.event_type_value == "ASSET_CHECK_EVALUATION"]
-    assert any(not event.asset_check_evaluation_data.passed for event in failed)
-    refused = world.run(job="promote_job", config={})
-    assert not refused.success
-    assert read_status(workspace).collection == live
-    reason = "the old collection was built by hand"
-    forced = world.run(job="promote_job", config={"ops": {"serving_alias": {"config": {"override_reason": reason}}}})
-    assert forced.success
-    swap = workspace.stored(AliasSwap, "serving_alias")
-    assert swap is not None
-    assert not swap.swapped  # it pointed there already
 
 
 def test_a_changed_document_is_found_again(world: World, first_run: Any, tmp_path: Path) -> None:
@@ -171,3 +152,25 @@ def test_a_changed_document_is_found_again(world: World, first_run: Any, tmp_pat
     finally:
         extra.unlink()
         shutil.rmtree(tmp_path, ignore_errors=True)
+
+
+def test_without_a_passing_verdict_the_alias_stays_and_an_override_is_recorded(world: World, first_run: Any) -> None:
+    workspace = world.deployment.workspace
+    live = read_status(workspace).collection
+    ops = RUN_CONFIG["ops"] | {
+        "stage_one_model": {"config": {**TRAINING, "max_steps": 1}},
+        "finetuned_model": {"config": {"enabled": False, "blend_weights": []}},
+    }
+    result = world.run(config={"ops": ops})
+    assert not result.success
+    comparison = workspace.stored(Comparison, "model_comparison")
+    assert comparison is not None
+    assert comparison.verdict != "better"
+    assert not world.run(job="promote_job", config={}).success
+    assert read_status(workspace).collection == live
+    reason = "the ward asked for it"
+    forced = world.run(job="promote_job", config={"ops": {"serving_alias": {"config": {"override_reason": reason}}}})
+    assert forced.success
+    assert read_status(workspace).model_version == comparison.candidate_model_version
+    event = workspace.lineage.events("planted")[-1]
+    assert (event.kind, event.reason) == ("override", reason)

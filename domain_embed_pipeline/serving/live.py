@@ -30,6 +30,13 @@ class ServingEvaluation:
     """None before the first swap. A later swap is refused when the alias points elsewhere by then."""
     evaluation: Evaluation | None
 
+    def to_beat(self, candidate: Evaluation) -> Evaluation | None:
+        """What the candidate is compared with; None when nothing is live, or the candidate itself is."""
+        live = self.evaluation
+        if live is not None and (live.model_version, live.mode) == (candidate.model_version, candidate.mode):
+            return None
+        return live
+
 
 def live_collection(client: QdrantClient, alias: str) -> CollectionMetadata | None:
     """Metadata of the collection behind the alias; None when there is none, or it is not ours."""

@@ -81,7 +81,7 @@ def model_comparison(
     comparison = compare(
         finetuned_evaluation,
         baseline_evaluation,
-        serving=serving_evaluation.evaluation,
+        serving=serving_evaluation.to_beat(finetuned_evaluation),
         certificate=CertificateOutcome(certificate.digest, certificate.passed),
         slices=make_slices(corpus_chunks, evaluation_set, "test"),
         settings=config.to_settings(),
@@ -92,7 +92,7 @@ def model_comparison(
         corpus=corpus_chunks,
         base=baseline_evaluation,
         candidate=finetuned_evaluation,
-        serving=serving_evaluation.evaluation,
+        serving=serving_evaluation.to_beat(finetuned_evaluation),
         chosen=finetuned_model,
         certificate=certificate,
         questions=generated_questions,
