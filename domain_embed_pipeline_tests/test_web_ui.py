@@ -93,4 +93,4 @@ def test_the_asset_graph_is_drawn(address: str, tmp_path: Path) -> None:
         ["chromium", *options, "--virtual-time-budget=60000", "--dump-dom", page],
         check=True, timeout=180, capture_output=True, text=True,
     ).stdout  # fmt: skip
-    assert "corpus_chunks" in dom or "serving_alias" in dom
+    assert "training_data" in dom

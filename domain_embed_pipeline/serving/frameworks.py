@@ -4,6 +4,9 @@ What belongs here: translation, nothing else. Both frameworks' own Qdrant stores
 encoder that the user must keep in step by hand; these retrievers change it at each swap.
 """
 
+# The frameworks are extras, which a type check without them must survive.
+# pyright: reportMissingImports=false
+
 from __future__ import annotations
 
 import dataclasses
