@@ -287,7 +287,19 @@ def estimate_(as_json: AsJson = False) -> None:
     workspace = _workspace()
     with workspace.open_ledger() as ledger, workspace.messages_client() as client:
         result = estimate(workspace.load_corpus().chunks, QuestionSettings(), ledger, client=client)
-    _write(json.dumps(dataclasses.asdict(result), ensure_ascii=False, indent=1) if as_json else str(result))
+    if as_json:
+        _write(json.dumps(dataclasses.asdict(result), ensure_ascii=False, indent=1))
+        return
+    _write(
+        f"{result.calls} calls to {result.model} for {result.chunks} chunks ({result.answered} are answered already)"
+    )
+    _write(f"{result.input_tokens:,} tokens in, {result.output_tokens:,} out, about {result.questions} questions")
+    for name in ("direct", "direct_cached", "batch", "batch_cached"):
+        _write(f"  {name.replace('_', ', '):<15} ${getattr(result, f'{name}_usd'):.4f}")
+    _write(
+        f"A run would ask by {result.planned_mode} for ${result.planned_usd:.4f}; its ceiling is ${result.max_cost_usd:.2f}."
+    )
+    _write(f"Prices as of {result.prices_as_of}.")
 
 
 def _workspace() -> Any:

@@ -17,7 +17,7 @@ from domain_embed_pipeline.pairs.current_set import current_evaluation_set
 from domain_embed_pipeline.pairs.records import TrainingPairs
 from domain_embed_pipeline.pairs.splits import split_documents
 from domain_embed_pipeline.pairs.structural import structural_pairs
-from domain_embed_pipeline.pairs.training_pairs import build_training_pairs
+from domain_embed_pipeline.pairs.training_pairs import TrainingPairSettings, build_training_pairs
 from domain_embed_pipeline.pairs.user_pairs import load_user_pairs
 from domain_embed_pipeline.questions.generation import generate_questions
 from domain_embed_pipeline.questions.imports import import_questions
@@ -26,6 +26,9 @@ from domain_embed_pipeline.records import Corpus, DocumentSplits, EvaluationSet
 from domain_embed_pipeline.registry.versions import ModelRegistry
 from domain_embed_pipeline.settings import DeploymentSettings
 from domain_embed_pipeline.workspace import Workspace
+
+PAIRS = TrainingPairSettings(structural_share=0.1)
+"""What the asset of training pairs has by default; a test compares the two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +121,7 @@ def make_training_pairs(workspace: Workspace, data: BenchData, questions: str | 
         structural=structural_pairs(data.corpus, data.splits),
         user_pairs=load_user_pairs(judged, data.corpus) if judged else None,
         evaluation_set=data.queries,
+        settings=PAIRS,
         encoder=workspace.registry.encoder(workspace.base_model.model_version),
     )
     return pairs, generated.cost_usd

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from domain_embed_pipeline.bench.deployment import PAIRS
 from domain_embed_pipeline.bench.recipes import STAGE_TWO
 from domain_embed_pipeline.bench.records import BenchResult, BenchSettings, RecipeOutput, RecipeRun
 from domain_embed_pipeline.bench.running import cost_of, run_bench
@@ -25,7 +26,6 @@ from domain_embed_pipeline.defs.config import (
 )
 from domain_embed_pipeline.errors import ConfigurationError
 from domain_embed_pipeline.pairs.structural import StructuralSettings
-from domain_embed_pipeline.pairs.training_pairs import TrainingPairSettings
 from domain_embed_pipeline.questions.settings import QuestionSettings
 from domain_embed_pipeline.training.settings import CandidateSettings, MiningSettings, TrainingSettings
 from domain_embed_pipeline_tests.bench.scenario import BeirFolder, write_lines
@@ -47,7 +47,7 @@ def test_the_pipeline_is_run_with_the_settings_that_its_assets_have() -> None:
     assert CorpusConfig().to_settings() == CorpusSettings()
     assert QuestionsConfig().to_settings() == QuestionSettings()
     assert StructuralPairsConfig().to_settings() == StructuralSettings()
-    assert TrainingPairsConfig().to_settings() == TrainingPairSettings()
+    assert TrainingPairsConfig().to_settings() == PAIRS
     assert TrainingConfig().to_settings() == TrainingSettings()
     assert MiningConfig().to_settings() == MiningSettings()
     assert StageTwoConfig().to_settings() == STAGE_TWO
