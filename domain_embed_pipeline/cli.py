@@ -296,10 +296,8 @@ def estimate_(as_json: AsJson = False) -> None:
     _write(f"{result.input_tokens:,} tokens in, {result.output_tokens:,} out, about {result.questions} questions")
     for name in ("direct", "direct_cached", "batch", "batch_cached"):
         _write(f"  {name.replace('_', ', '):<15} ${getattr(result, f'{name}_usd'):.4f}")
-    _write(
-        f"A run would ask by {result.planned_mode} for ${result.planned_usd:.4f}; its ceiling is ${result.max_cost_usd:.2f}."
-    )
-    _write(f"Prices as of {result.prices_as_of}.")
+    _write(f"A run would ask by {result.planned_mode} for ${result.planned_usd:.4f}; prices of {result.prices_as_of}.")
+    _write(f"The ceiling of a run is ${result.max_cost_usd:.2f}.")
 
 
 def _workspace() -> Any:
