@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -19,7 +20,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """No deployment variables, and a working directory in which no `.env` lies."""
+    """No deployment variables, a working directory in which no `.env` lies, and logs as nobody has set them."""
+    logging.getLogger("domain_embed_pipeline").setLevel(logging.NOTSET)
     for name in list(os.environ):
         if name.startswith(_FORBIDDEN_PREFIXES) and not name.startswith(_ALLOWED):
             monkeypatch.delenv(name)

@@ -10,6 +10,7 @@ import dataclasses
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
@@ -84,8 +85,15 @@ def run_in_process(job: RecipeJob) -> RecipeRun | str:
         done = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, check=False)
     if done.returncode != 0 or not run_file.is_file():
         lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-_LOG_LINES:]
-        return "\n".join([*lines, f"(exit code {done.returncode})"])
+        return "\n".join([*lines, f"({_ending(done.returncode)})"])
     return from_plain(RecipeRun, json.loads(run_file.read_text(encoding="utf-8")))
+
+
+def _ending(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    hint = ": probably memory ran out" if -code == signal.SIGKILL else ""
+    return f"ended by {signal.Signals(-code).name}{hint}"
 
 
 def cost_of(recipe: str, run: RecipeRun | str) -> RecipeCost:
