@@ -47,7 +47,7 @@ logger = logging.getLogger(__name__)
 class TrainingPairSettings:
     """What goes into training, and how much of each source."""
 
-    structural_share: float = 0.5
+    structural_share: float = 0.1
     """Structural pairs for each question or user pair, when there are any; more and they drown what users ask."""
     title_body_weight: float = 2.0
     """Weight of title-body pairs in the structural quota, against `adjacent_sentence_weight`."""

@@ -127,7 +127,14 @@ def test_a_click_log_with_test_queries_is_cleaned_and_the_test_set_is_not() -> N
 def test_structural_pairs_cannot_drown_questions() -> None:
     structural = structural_pairs(_CORPUS, _OPEN)
     questions = _QUESTIONS[:60]
-    made = build_training_pairs(_CORPUS, _OPEN, questions=questions, structural=structural, evaluation_set=_NO_QUERIES)
+    made = build_training_pairs(
+        _CORPUS,
+        _OPEN,
+        questions=questions,
+        structural=structural,
+        evaluation_set=_NO_QUERIES,
+        settings=TrainingPairSettings(structural_share=0.5),
+    )
     counts = Counter(pair.source for pair in made.pairs)
     assert counts == {"question": 60, "title_body": 20, "adjacent_sentence": 10}
     mix = {row.source: (row.candidates, row.kept) for row in made.mix}
