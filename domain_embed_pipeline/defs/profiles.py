@@ -10,8 +10,14 @@ Knobs = dict[str, dict[str, Any]]
 PROFILES: dict[str, Knobs] = {
     # A few hundred chunks on two CPU cores in minutes.
     "demo": {
-        "stage_one_model": {"epochs": 2.5, "evaluations_per_epoch": 1, "max_length": 128},
-        "finetuned_model": {"evaluations_per_epoch": 1, "max_length": 128, "max_steps": 12, "blend_weights": [0.75]},
+        "stage_one_model": {"anchors_per_row": 4, "epochs": 2.5, "evaluations_per_epoch": 1, "max_length": 128},
+        "finetuned_model": {
+            "anchors_per_row": 4,
+            "evaluations_per_epoch": 1,
+            "max_length": 128,
+            "max_steps": 12,
+            "blend_weights": [0.75],
+        },
     },
     # Thousands of chunks on a CPU, within an hour or so.
     "cpu": {},
