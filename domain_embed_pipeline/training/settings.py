@@ -25,7 +25,7 @@ class TrainingSettings:
     """Passes over the pairs. More than the rule gives fits the questions, not the domain."""
     anchors_per_row: int = 1
     """Questions of one passage that are ranked in one step. The passage is encoded once for all of them, which is most
-    of the work: more learn faster, and overfit sooner. 1 with a guide model or mini-batches, whose losses take no more."""
+    of the work: more learn faster, and overfit sooner. Guided and mini-batch losses take no more than 1."""
     batch_size: int = 64
     """Pairs a batch: each sees batch_size - 1 in-batch negatives."""
     warmup_ratio: float = 0.1
