@@ -1,0 +1,49 @@
+"""Commands that run jobs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from domain_embed_pipeline.cli.common import dagster_home, open_workspace
+
+NOT_BETTER = 20
+
+
+def run(
+    profile: Annotated[str, typer.Option(help="Named set of knobs: demo, cpu, gpu or production.")] = "cpu",
+    job: Annotated[str, typer.Option(help="Job to run.")] = "retrain_and_promote_job",
+    override_reason: Annotated[
+        str | None, typer.Option(help="Go live without a passing verdict (promote_job); recorded for ever.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option(help="No progress bars, no result screen.")] = False,
+) -> None:
+    """Documents to a served index: everything that is not up to date is made, judged and, if better, served.
+
+    Work that is stored is not done again; an interrupted run goes on where it was. Exit code 20 means that the
+    candidate was not shown to be better and the alias stays where it is.
+    """
+    from domain_embed_pipeline.console import RunScreen, print_result
+    from domain_embed_pipeline.defs.execution import end_dead_runs, open_instance, run_job
+    from domain_embed_pipeline.defs.profiles import PROFILES, run_config_of
+
+    if profile not in PROFILES:
+        raise typer.BadParameter(f"{profile!r} is not one of {', '.join(PROFILES)}.", param_hint="--profile")
+    config = run_config_of(profile) if job == "retrain_and_promote_job" else {}
+    if override_reason is not None:
+        config.setdefault("ops", {})["serving_alias"] = {"config": {"override_reason": override_reason}}
+    with open_instance(dagster_home()) as instance:
+        end_dead_runs(instance)
+        with RunScreen(enabled=not quiet) as screen:
+            outcome = run_job(
+                instance, job, run_config=config, tags={"domain_embed/profile": profile}, on_event=screen.show
+            )
+    if not outcome.succeeded and outcome.failed_checks != ("candidate_is_better",):
+        for failure in outcome.failures:
+            typer.secho(f"{failure.step}: {failure.message}", err=True, fg="red")
+        raise typer.Exit(1)
+    if not quiet:
+        print_result(open_workspace(), home=dagster_home())
+    if not outcome.succeeded:
+        raise typer.Exit(NOT_BETTER)
