@@ -34,6 +34,10 @@ class DeploymentSettings(BaseSettings):
         description="The user's own training pairs: a BEIR folder whose qrels/train.tsv is used, or a click log as "
         ".jsonl, .csv or .parquet with the columns query and chunk_id.",
     )
+    use_train_qrels: bool = Field(
+        default=True,
+        description="Train on qrels/train.tsv of queries_path when there is one. Off, those judgments are left alone.",
+    )
     artifacts_path: str = Field(
         default="data/artifacts", description="Where tables, models, vectors and reports are kept."
     )

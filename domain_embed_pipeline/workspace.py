@@ -23,6 +23,7 @@ from domain_embed_pipeline.tables import load_record
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
 
+    from domain_embed_pipeline.pairs.records import UserPairs
     from domain_embed_pipeline.questions.client import MessagesClient
 
 R = TypeVar("R")
@@ -126,6 +127,16 @@ class Workspace:
             lambda spec: registry.encoder(spec.model_version),
             load_in_background=load_in_background,
         )
+
+    def load_user_pairs(self, corpus: Corpus) -> UserPairs | None:
+        """The user's own pairs: a click log, train judgments, or both; None when there are none."""
+        from domain_embed_pipeline.pairs.user_pairs import load_all_user_pairs, user_pairs_paths
+
+        settings = self.settings
+        paths = user_pairs_paths(
+            settings.user_pairs_path, settings.queries_path, use_train_qrels=settings.use_train_qrels
+        )
+        return load_all_user_pairs(paths, corpus)
 
     def load_corpus(self) -> Corpus:
         """The corpus as it is on disk now, cut with the default settings."""

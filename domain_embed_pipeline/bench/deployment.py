@@ -12,13 +12,11 @@ from pathlib import Path
 from domain_embed_pipeline.bench.records import RecipeJob
 from domain_embed_pipeline.bench.stopwatch import Stopwatch, TimedEncoder
 from domain_embed_pipeline.encoding.vector_cache import CachedEncoder
-from domain_embed_pipeline.pairs.beir import has_file, qrels_path
 from domain_embed_pipeline.pairs.current_set import current_evaluation_set
 from domain_embed_pipeline.pairs.records import TrainingPairs
 from domain_embed_pipeline.pairs.splits import split_documents
 from domain_embed_pipeline.pairs.structural import structural_pairs
 from domain_embed_pipeline.pairs.training_pairs import TrainingPairSettings, build_training_pairs
-from domain_embed_pipeline.pairs.user_pairs import load_user_pairs
 from domain_embed_pipeline.questions.generation import generate_questions
 from domain_embed_pipeline.questions.imports import import_questions
 from domain_embed_pipeline.questions.settings import QuestionSettings
@@ -84,7 +82,8 @@ def open_workspace(job: RecipeJob, watch: Stopwatch) -> BenchWorkspace:
         _env_file=None,  # pyright: ignore[reportCallIssue]
         corpus_path=str(Path(job.folder) / "corpus.jsonl"),
         queries_path=job.folder,
-        user_pairs_path=_train_judgments(job),
+        user_pairs_path=None,
+        use_train_qrels=job.use_train_judgments,
         artifacts_path=job.artifacts,
         ledger_url=f"sqlite:///{artifacts / 'ledger.sqlite'}",
         base_model=job.base_model,
@@ -113,19 +112,14 @@ def make_training_pairs(workspace: Workspace, data: BenchData, questions: str | 
         if questions is not None:
             import_questions(questions, corpus=data.corpus, ledger=ledger)
         generated = generate_questions(data.corpus.chunks, settings=QuestionSettings(), ledger=ledger, client=None)
-    judged = workspace.settings.user_pairs_path
     pairs = build_training_pairs(
         data.corpus,
         data.splits,
         questions=generated.questions,
         structural=structural_pairs(data.corpus, data.splits),
-        user_pairs=load_user_pairs(judged, data.corpus) if judged else None,
+        user_pairs=workspace.load_user_pairs(data.corpus),
         evaluation_set=data.queries,
         settings=PAIRS,
         encoder=workspace.registry.encoder(workspace.base_model.model_version),
     )
     return pairs, generated.cost_usd
-
-
-def _train_judgments(job: RecipeJob) -> str | None:
-    return job.folder if job.use_train_judgments and has_file(qrels_path(job.folder, "train")) else None

@@ -26,6 +26,8 @@ class BenchSettings:
     """Recorded questions, a JSON line per chunk: `chunk_id`, and styles such as `plain`."""
     sample: int | None = None
     """A quick look: so many queries of test and of dev, about four times so many chunks and pairs."""
+    train_qrels: bool | None = None
+    """Whether our recipes train on qrels/train.tsv; None: where there are no plain questions, as the tutorial does."""
     seed: int = SEED
     artifacts: str | None = None
     """Where the recipes' files stay; a temporary folder by default."""
@@ -39,7 +41,7 @@ class RecipeJob:
     folder: str
     questions: str | None
     use_train_judgments: bool
-    """Whether qrels/train.tsv may be trained on: where there are no plain questions."""
+    """Whether qrels/train.tsv is trained on."""
     base_model: str
     artifacts: str
     """Of this recipe alone."""

@@ -50,7 +50,7 @@ def run_bench(settings: BenchSettings, *, tell: Callable[[str], None] = lambda l
     _check(settings)
     resolve_base_model(settings.base_model)
     with _artifacts(settings) as artifacts:
-        jobs = _jobs(settings, artifacts)
+        jobs = jobs_of(settings, artifacts)
         data = load_data(open_workspace(_job_of_judge(jobs[0], artifacts), Stopwatch()))
         tell(f"{len(data.corpus.chunks)} chunks, {len(data.queries.queries_of('test'))} test queries")
         runs = {}
@@ -152,7 +152,8 @@ def _artifacts(settings: BenchSettings) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _jobs(settings: BenchSettings, artifacts: Path) -> list[RecipeJob]:
+def jobs_of(settings: BenchSettings, artifacts: Path) -> list[RecipeJob]:
+    """What each recipe is told; a sample is written into `artifacts` first."""
     folder, questions = str(Path(settings.folder).resolve()), _questions(settings)
     named = str(questions) if questions else None
     if settings.sample is not None:
@@ -164,7 +165,7 @@ def _jobs(settings: BenchSettings, artifacts: Path) -> list[RecipeJob]:
             recipe=recipe,
             folder=folder,
             questions=named,
-            use_train_judgments=not plain,
+            use_train_judgments=settings.train_qrels if settings.train_qrels is not None else not plain,
             base_model=settings.base_model,
             artifacts=str(artifacts / recipe),
             seed=settings.seed,

@@ -24,6 +24,12 @@ def bench(
     sample: Annotated[
         int | None, typer.Option(min=1, help="A quick look: so many queries, four times the chunks.")
     ] = None,
+    train_qrels: Annotated[
+        bool | None,
+        typer.Option(
+            help="Whether ours trains on qrels/train.tsv; by default as the tutorial: without plain questions."
+        ),
+    ] = None,
     base_model: Annotated[str | None, typer.Option(help="Hub name or folder; the deployment's by default.")] = None,
     seed: Annotated[int, typer.Option(help="Of every recipe.")] = 42,
     artifacts: Annotated[
@@ -46,6 +52,7 @@ def bench(
         base_model=base_model or DeploymentSettings().base_model,
         questions=str(questions) if questions else None,
         sample=sample,
+        train_qrels=train_qrels,
         seed=seed,
         artifacts=str(artifacts) if artifacts else None,
     )

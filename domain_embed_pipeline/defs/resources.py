@@ -13,6 +13,7 @@ class Deployment(dg.ConfigurableResource):
     corpus_path: str | None = Field(default=None, description="Overrides DOMAIN_EMBED_CORPUS_PATH.")
     queries_path: str | None = Field(default=None, description="Overrides DOMAIN_EMBED_QUERIES_PATH.")
     user_pairs_path: str | None = Field(default=None, description="Overrides DOMAIN_EMBED_USER_PAIRS_PATH.")
+    use_train_qrels: bool | None = Field(default=None, description="Overrides DOMAIN_EMBED_USE_TRAIN_QRELS.")
     artifacts_path: str | None = Field(default=None, description="Overrides DOMAIN_EMBED_ARTIFACTS_PATH.")
     base_model: str | None = Field(default=None, description="Overrides DOMAIN_EMBED_BASE_MODEL.")
     serving_alias: str | None = Field(default=None, description="Overrides DOMAIN_EMBED_SERVING_ALIAS.")

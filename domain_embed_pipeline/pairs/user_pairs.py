@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,6 +81,36 @@ def load_user_pairs(path: str, corpus: Corpus, *, settings: UserPairSettings | N
         )
     kept = {pair.pair_id: pair for group in pairs.values() for pair in _capped(group, settings)}
     return UserPairs(tuple(kept[pair_id] for pair_id in sorted(kept)), tuple(bad))
+
+
+def user_pairs_paths(own_path: str | None, queries_path: str | None, *, use_train_qrels: bool) -> tuple[str, ...]:
+    """Where the user's pairs lie: the path given for them, and the queries' folder when it holds train judgments.
+
+    Args:
+        own_path: A BEIR folder or a click log.
+        queries_path: The BEIR folder of the evaluation queries.
+        use_train_qrels: Whether its `qrels/train.tsv` counts.
+    """
+    paths = [own_path] if own_path else []
+    if use_train_qrels and queries_path and has_file(qrels_path(queries_path, "train")):
+        paths.append(queries_path)
+    return tuple(dict.fromkeys(path.rstrip("/") for path in paths))
+
+
+def load_all_user_pairs(
+    paths: Sequence[str], corpus: Corpus, *, settings: UserPairSettings | None = None
+) -> UserPairs | None:
+    """`load_user_pairs` of several places as one; a pair that stands in two counts once. None without a place.
+
+    Raises:
+        UserPairsError: If one of them is unusable.
+    """
+    loaded = [load_user_pairs(path, corpus, settings=settings) for path in paths]
+    if not loaded:
+        return None
+    pairs = {pair.pair_id: pair for user_pairs in loaded for pair in user_pairs.pairs}
+    bad_rows = tuple(row for user_pairs in loaded for row in user_pairs.bad_rows)
+    return UserPairs(tuple(pairs[pair_id] for pair_id in sorted(pairs)), bad_rows)
 
 
 def _capped(pairs: Iterable[TrainingPair], settings: UserPairSettings) -> list[TrainingPair]:

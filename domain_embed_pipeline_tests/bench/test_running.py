@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from domain_embed_pipeline.bench.deployment import PAIRS
 from domain_embed_pipeline.bench.recipes import STAGE_TWO
 from domain_embed_pipeline.bench.records import BenchResult, BenchSettings, RecipeOutput, RecipeRun
-from domain_embed_pipeline.bench.running import cost_of, run_bench
+from domain_embed_pipeline.bench.running import cost_of, jobs_of, run_bench
 from domain_embed_pipeline.bench.table import bench_table
 from domain_embed_pipeline.cli import app
 from domain_embed_pipeline.corpus.settings import CorpusSettings
@@ -69,6 +69,17 @@ def test_wrong_use_is_named_before_anything_runs(beir: BeirFolder, tiny_model: s
     settings = dataclasses.replace(_settings(beir, tiny_model, "bm25"), **change)
     with pytest.raises(ConfigurationError, match=named):
         run_bench(settings)
+
+
+def test_train_judgments_are_trained_on_as_the_tutorial_does_unless_one_says_otherwise(
+    beir: BeirFolder, tiny_model: str, tmp_path: Path
+) -> None:
+    with_questions = _settings(beir, tiny_model, "default")
+    without = dataclasses.replace(with_questions, questions=None)
+    for settings, expected in ((with_questions, False), (without, True)):
+        for said in (None, True, False):
+            (job,) = jobs_of(dataclasses.replace(settings, train_qrels=said), tmp_path)
+            assert job.use_train_judgments == (expected if said is None else said)
 
 
 def test_rates_are_over_the_whole_stage_and_missing_where_nothing_was_done() -> None:

@@ -8,7 +8,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from domain_embed_pipeline.errors import UserPairsError
-from domain_embed_pipeline.pairs.user_pairs import UserPairSettings, load_user_pairs
+from domain_embed_pipeline.pairs.user_pairs import (
+    UserPairSettings,
+    load_all_user_pairs,
+    load_user_pairs,
+    user_pairs_paths,
+)
+from domain_embed_pipeline.settings import DeploymentSettings
+from domain_embed_pipeline.workspace import Workspace
 from domain_embed_pipeline_tests.pairs.helpers import chunk_of, corpus_of
 
 _DOSE = chunk_of("Bolus 80 units per kg.", "heparin.md", title="Heparin > Dose", external_ids=["H_0"])
@@ -54,13 +61,17 @@ def test_every_kind_of_click_log_gives_the_same_pairs_and_lists_the_same_bad_row
     assert {pair.source for pair in made.pairs} == {"user"}
 
 
-def test_the_train_judgments_of_a_beir_folder_are_pairs(tmp_path: Path) -> None:
-    (tmp_path / "qrels").mkdir()
-    (tmp_path / "queries.jsonl").write_text('{"_id": "q1", "text": "heparin bolus"}\n', encoding="utf-8")
-    (tmp_path / "qrels" / "train.tsv").write_text(
+def _beir(folder: Path, *, split: str = "train") -> str:
+    (folder / "qrels").mkdir(parents=True)
+    (folder / "queries.jsonl").write_text('{"_id": "q1", "text": "heparin bolus"}\n', encoding="utf-8")
+    (folder / "qrels" / f"{split}.tsv").write_text(
         "query-id\tcorpus-id\tscore\nq1\tH_0\t1\nq1\tH_1\t0\nq7\tH_0\t1\n", encoding="utf-8"
     )
-    made = load_user_pairs(str(tmp_path), _CORPUS)
+    return str(folder)
+
+
+def test_the_train_judgments_of_a_beir_folder_are_pairs(tmp_path: Path) -> None:
+    made = load_user_pairs(_beir(tmp_path / "beir"), _CORPUS)
     assert [(pair.anchor, pair.chunk_id) for pair in made.pairs] == [("heparin bolus", _DOSE.chunk_id)]
     assert [(row.row, row.reason) for row in made.bad_rows] == [(3, "not_relevant"), (4, "unknown_query")]
 
@@ -98,3 +109,53 @@ def test_an_unusable_file_is_refused_by_name(tmp_path: Path, name: str, content:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserPairsError, match=r"nowhere\.csv does not exist"):
         load_user_pairs(str(tmp_path / "nowhere.csv"), _CORPUS)
+
+
+def test_train_judgments_beside_the_queries_are_used_unless_switched_off(tmp_path: Path) -> None:
+    folder = _beir(tmp_path / "beir")
+    asked = DeploymentSettings(queries_path=folder)  # type: ignore[call-arg]
+    made = Workspace(asked).load_user_pairs(_CORPUS)
+    assert made is not None
+    assert [pair.anchor for pair in made.pairs] == ["heparin bolus"]
+    off = DeploymentSettings(queries_path=folder, use_train_qrels=False)  # type: ignore[call-arg]
+    assert Workspace(off).load_user_pairs(_CORPUS) is None
+
+
+def test_the_switch_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert DeploymentSettings().use_train_qrels
+    monkeypatch.setenv("DOMAIN_EMBED_USE_TRAIN_QRELS", "false")
+    assert not DeploymentSettings().use_train_qrels
+
+
+def test_a_click_log_and_train_judgments_are_used_together_and_each_pair_once(tmp_path: Path) -> None:
+    folder, log = _beir(tmp_path / "beir"), str(_write(tmp_path / "log.jsonl"))
+    both = user_pairs_paths(log, folder, use_train_qrels=True)
+    assert both == (log, folder)
+    made = load_all_user_pairs(both, _CORPUS)
+    assert made is not None
+    assert made.pairs == load_user_pairs(log, _CORPUS).pairs
+    assert len(made.bad_rows) == 5
+
+
+@pytest.mark.parametrize(
+    ("own", "queries", "use", "expected"),
+    [
+        (None, None, True, ()),
+        ("log.csv", None, True, ("log.csv",)),
+        ("BEIR/", "BEIR", True, ("BEIR",)),
+        ("BEIR", "BEIR", False, ("BEIR",)),
+        (None, "TEST_ONLY", True, ()),
+    ],
+)
+def test_where_pairs_are_looked_for(
+    tmp_path: Path, own: str | None, queries: str | None, use: bool, expected: tuple[str, ...]
+) -> None:
+    folders = {"BEIR": _beir(tmp_path / "beir"), "TEST_ONLY": _beir(tmp_path / "test", split="test")}
+
+    def placed(path: str) -> str:
+        for name, folder in folders.items():
+            path = path.replace(name, folder)
+        return path
+
+    found = user_pairs_paths(own and placed(own), queries and placed(queries), use_train_qrels=use)
+    assert found == tuple(map(placed, expected))

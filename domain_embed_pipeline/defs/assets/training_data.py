@@ -15,7 +15,6 @@ from domain_embed_pipeline.pairs.current_set import current_evaluation_set
 from domain_embed_pipeline.pairs.records import StructuralPairs, TrainingPairs
 from domain_embed_pipeline.pairs.structural import structural_pairs as make_structural_pairs
 from domain_embed_pipeline.pairs.training_pairs import build_training_pairs
-from domain_embed_pipeline.pairs.user_pairs import load_user_pairs
 from domain_embed_pipeline.questions.generation import GeneratedQuestions, generate_questions
 from domain_embed_pipeline.questions.prompt import PROMPT_VERSION
 from domain_embed_pipeline.records import Corpus, DocumentSplits, EvaluationSet
@@ -94,13 +93,13 @@ def training_pairs(
     What was dropped is listed with its reason. A pair that gives away an evaluation query leaves training, never the
     query the test.
     """
-    workspace, user_pairs_path = deployment.workspace, deployment.settings.user_pairs_path
+    workspace = deployment.workspace
     pairs = build_training_pairs(
         corpus_chunks,
         document_splits,
         questions=generated_questions.questions,
         structural=structural_pairs,
-        user_pairs=load_user_pairs(user_pairs_path, corpus_chunks) if user_pairs_path else None,
+        user_pairs=workspace.load_user_pairs(corpus_chunks),
         evaluation_set=evaluation_set,
         settings=config.to_settings(),
         encoder=workspace.registry.encoder(workspace.base_model.model_version),
