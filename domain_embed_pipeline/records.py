@@ -7,8 +7,8 @@ schema of each row type from its annotations.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 Split = Literal["train", "dev", "test"]
 PairSource = Literal["question", "title_body", "adjacent_sentence", "user"]
@@ -76,6 +76,8 @@ class Corpus:
     quarantine: tuple[QuarantinedFile, ...]
     duplicate_count: int
     """Passages that were merged into a chunk of the same text and title."""
+    settings: dict[str, Any] = field(default_factory=dict, compare=False)
+    """How it was read and cut (`CorpusSettings` by name), so that it can be compared with what is there later."""
 
 
 @dataclass(frozen=True, slots=True)

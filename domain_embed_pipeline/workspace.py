@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from domain_embed_pipeline.corpus.settings import CorpusSettings
 from domain_embed_pipeline.questions.ledger import Ledger
 from domain_embed_pipeline.records import Corpus
 from domain_embed_pipeline.registry.base import register_base_model
@@ -138,15 +139,28 @@ class Workspace:
         )
         return load_all_user_pairs(paths, corpus)
 
-    def load_corpus(self) -> Corpus:
-        """The corpus as it is on disk now, cut with the default settings."""
-        from domain_embed_pipeline.corpus.settings import CorpusSettings
+    def load_corpus(self, settings: CorpusSettings | None = None) -> Corpus:
+        """The corpus as it is now, where the deployment says it lies: files, or collections of its vector store.
+
+        Args:
+            settings: How to read and cut; by default as the last materialization did, so that the two compare.
+        """
+        from domain_embed_pipeline.corpus.existing_index import SCHEME
         from domain_embed_pipeline.corpus.snapshot import load_corpus
         from domain_embed_pipeline.corpus.tokens import load_token_counter
         from domain_embed_pipeline.encoding.base_models import resolve_base_model
 
+        location = self.settings.corpus_path
         count_tokens = load_token_counter(resolve_base_model(self.settings.base_model).folder)
-        return load_corpus(self.settings.corpus_path, settings=CorpusSettings(), count_tokens=count_tokens)
+        settings = settings or self.corpus_settings
+        with self.open_store() if SCHEME in location else contextlib.nullcontext() as client:
+            return load_corpus(location, settings=settings, count_tokens=count_tokens, qdrant_client=client)
+
+    @property
+    def corpus_settings(self) -> CorpusSettings:
+        """How the last materialized corpus was read and cut; the defaults when there was none."""
+        stored = self.stored(Corpus, "corpus_chunks")
+        return CorpusSettings.from_record(stored.settings if stored else {})
 
     def stored(self, record_type: type[R], asset: str) -> R | None:
         """What an asset's last materialization stored; None when there was none."""

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 # Before torch or transformers is imported anywhere.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -16,6 +17,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")
 _FORBIDDEN_PREFIXES = ("DOMAIN_EMBED_", "ANTHROPIC_")
 _ALLOWED = ("DOMAIN_EMBED_TEST_",)
 ROOT = Path(__file__).resolve().parent.parent
+
+# A deadline of wall-clock milliseconds fails on a machine that is busy with something else.
+hypothesis_settings.register_profile("no_deadline", deadline=None)
+hypothesis_settings.load_profile("no_deadline")
 
 
 @pytest.fixture(autouse=True)

@@ -134,7 +134,7 @@ def test_a_second_run_pays_trains_encodes_and_swaps_nothing(world: World, first_
 
 def test_a_single_asset_can_be_materialized_alone(world: World, first_run: Any) -> None:
     definitions = build_defs({"deployment": world.deployment})
-    job = definitions.get_implicit_global_asset_job_def()
+    job = definitions.resolve_implicit_global_asset_job_def()
     result = job.execute_in_process(instance=world.instance, asset_selection=[dg.AssetKey("baseline_evaluation")])
     assert result.success
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 from domain_embed_pipeline.errors import ConfigurationError
 
@@ -37,3 +40,9 @@ class CorpusSettings:
                     f"CorpusSettings.{name} is {value}; it must lie between {lowest} and {highest}.",
                     fix=f"Set {name} within these bounds.",
                 )
+
+    @classmethod
+    def from_record(cls, stored: Mapping[str, Any]) -> Self:
+        """The settings that a `Corpus` names; what it does not name has its default."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        return cls(**{name: value for name, value in stored.items() if name in known})

@@ -6,6 +6,7 @@ What belongs here: from locations to a `Corpus`. What does not: formats (`reader
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import logging
 from collections.abc import Iterator
@@ -99,7 +100,7 @@ class _CorpusReader:
         Raises:
             EmptyCorpusError: If there is no chunk.
         """
-        corpus = self._collector.corpus()
+        corpus = dataclasses.replace(self._collector.corpus(), settings=dataclasses.asdict(self._settings))
         counts = self._collector.quarantine_counts()
         set_aside = ", ".join(f"{count} {reason}" for reason, count in counts.items())
         if not corpus.chunks:

@@ -2,12 +2,9 @@
 
 import dagster as dg
 
-from domain_embed_pipeline.corpus.snapshot import load_corpus
-from domain_embed_pipeline.corpus.tokens import load_token_counter
 from domain_embed_pipeline.defs import metadata
 from domain_embed_pipeline.defs.config import CorpusConfig, SplitConfig
 from domain_embed_pipeline.defs.resources import Deployment
-from domain_embed_pipeline.encoding.base_models import resolve_base_model
 from domain_embed_pipeline.pairs.splits import split_documents
 from domain_embed_pipeline.records import Corpus, DocumentSplits
 
@@ -22,8 +19,7 @@ def corpus_chunks(deployment: Deployment, config: CorpusConfig) -> dg.Materializ
     A chunk carries its heading path as title and is named by its content, so the same passage in two files is one
     chunk. Files that cannot be read are in the quarantine table with the reason; the rest goes on.
     """
-    count_tokens = load_token_counter(resolve_base_model(deployment.settings.base_model).folder)
-    corpus = load_corpus(deployment.settings.corpus_path, settings=config.to_settings(), count_tokens=count_tokens)
+    corpus = deployment.workspace.load_corpus(config.to_settings())
     return dg.MaterializeResult(
         value=corpus, metadata=metadata.of_corpus(corpus), data_version=dg.DataVersion(corpus.corpus_version)
     )
