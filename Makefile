@@ -22,7 +22,7 @@ help:
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt "torch"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[ui,minilm,postgres,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[ui,minilm,postgres,dev,dev-frameworks]"
 	touch $@
 
 demo: $(READY)
