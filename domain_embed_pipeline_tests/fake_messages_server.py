@@ -542,11 +542,27 @@ def chunk_text_of(body: dict[str, Any]) -> str:
     """Text of the chunk that a request is about."""
     content = body["messages"][-1]["content"] if body.get("messages") else ""
     content = content if isinstance(content, str) else " ".join(block.get("text", "") for block in content)
-    match = re.fullmatch(r"<passage>\n(.*)\n</passage>", content, re.DOTALL)
+    match = re.fullmatch(r"<(passage|pair)>\n(.*)\n</\1>", content, re.DOTALL)
     if match:
         with contextlib.suppress(ValueError):
-            return json.loads(match.group(1))["text"]
+            return json.loads(match.group(2))["text" if match.group(1) == "passage" else "question"]
     return content.split("Text:\n", 1)[-1]
+
+
+def pair_of(body: dict[str, Any]) -> tuple[str, str] | None:
+    """Question and passage of a request for a verdict."""
+    content = body["messages"][-1]["content"]
+    match = re.fullmatch(r"<pair>\n(.*)\n</pair>", content, re.DOTALL) if isinstance(content, str) else None
+    if match is None:
+        return None
+    pair = json.loads(match.group(1))
+    return pair["question"], pair["passage"]
+
+
+def shares_words(question: str, passage: str) -> bool:
+    """The fake's idea of an answer: half of the question's longer words stand in the passage."""
+    words = {word.casefold() for word in re.findall(r"\w{4,}", question)} - _STOP_WORDS
+    return 2 * sum(word in passage.casefold() for word in words) >= max(1, len(words))
 
 
 def questions_about(text: str, keys: list[str]) -> dict[str, str]:
@@ -585,8 +601,11 @@ def _content(
     if kind == "empty":
         return [], "end_turn", ""
     schema = ((body.get("output_config") or {}).get("format") or {}).get("schema")
-    if schema:
-        value: Any = questions_about(text, [key for key in schema["properties"] if key != "skip_reason"])
+    pair = pair_of(body)
+    if pair:
+        value: Any = {"answered": shares_words(*pair)}
+    elif schema:
+        value = questions_about(text, [key for key in schema["properties"] if key != "skip_reason"])
         value = _spoiled({"skip_reason": "", **value}, kind)
     else:
         system = body.get("system") or [{"text": ""}]

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from domain_embed_pipeline.corpus.settings import CorpusSettings
 from domain_embed_pipeline.evaluation.comparison import ComparisonSettings
+from domain_embed_pipeline.pairs.filters.settings import FILTER_NAMES, FilterSettings
 from domain_embed_pipeline.pairs.leakage import LeakageSettings
 from domain_embed_pipeline.pairs.splits import SplitSettings
 from domain_embed_pipeline.pairs.structural import StructuralSettings
@@ -102,13 +103,33 @@ class TrainingPairsConfig(dg.Config):
         default=1.0, ge=0, le=10, description="Weight of sentence pairs against 2 for title-body pairs; 0 drops them."
     )
 
+    filters_off: list[str] = Field(
+        default=[], description=f"Filters to switch off, of {', '.join(FILTER_NAMES)}; what they drop trains the model."
+    )
+    round_trip_max_rank: int | None = Field(
+        default=None, ge=10, description="Questions whose passage the base model ranks beyond it are dropped or "
+        "judged; a low bound drops what the model should learn."
+    )  # fmt: skip
+    judge: Literal["off", "hard", "all"] = Field(
+        default="off", description="Ask the LLM whether the passage answers: of no question, of those beyond "
+        "round_trip_max_rank, or of all. Each pair is paid for once."
+    )  # fmt: skip
+    judge_model: str = Field(default="claude-haiku-5-5", description="Model of the judge; needs a known price.")
+    judge_max_cost_usd: float = Field(default=2.0, ge=0, le=10_000, description="Ceiling of the judge in one run.")
+
     def to_settings(self) -> TrainingPairSettings:
         """The library's settings."""
+        filters = FilterSettings(round_trip_max_rank=self.round_trip_max_rank, judge=self.judge)
         return TrainingPairSettings(
             structural_share=self.structural_share,
             adjacent_sentence_weight=self.adjacent_sentence_weight,
+            filters=filters.without(self.filters_off),
             leakage=LeakageSettings(embedding_similarity=self.leak_similarity),
         )
+
+    def to_judge_settings(self) -> QuestionSettings:
+        """Whom the judge is, and for how much."""
+        return QuestionSettings(model=self.judge_model, max_cost_usd=self.judge_max_cost_usd, mode="direct")
 
 
 class TrainingConfig(dg.Config):

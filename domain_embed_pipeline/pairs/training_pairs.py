@@ -15,7 +15,7 @@ from domain_embed_pipeline.encoding.spec import Encoder
 from domain_embed_pipeline.ids import pair_id_of
 from domain_embed_pipeline.pairs.filters.base import SOURCE_ORDER, Verdict, drop_where
 from domain_embed_pipeline.pairs.filters.chain import all_filters, apply_filters
-from domain_embed_pipeline.pairs.filters.round_trip import PairJudge
+from domain_embed_pipeline.pairs.filters.judged import PairJudge
 from domain_embed_pipeline.pairs.filters.settings import FilterSettings
 from domain_embed_pipeline.pairs.leakage import DETECTORS, LeakageSettings, certify, find_leaks
 from domain_embed_pipeline.pairs.records import (
@@ -86,7 +86,7 @@ def build_training_pairs(
         evaluation_set: What training must not know.
         settings: Caps and thresholds.
         encoder: The base model, for the embedding detector and the round trip; without it neither runs.
-        judge: Second opinion on questions that the round trip would drop.
+        judge: Second opinion on questions; which ones, `settings.filters.judge` says.
     """
     settings = settings or TrainingPairSettings()
     chunks = {chunk.chunk_id: chunk for chunk in corpus.chunks}

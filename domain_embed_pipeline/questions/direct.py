@@ -13,7 +13,6 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 from domain_embed_pipeline.errors import BudgetExceededError, RequestsRejectedError
 from domain_embed_pipeline.questions.client import AttemptFailedError, Delivery
-from domain_embed_pipeline.questions.prompt import build_request
 from domain_embed_pipeline.questions.records import FINAL_OUTCOMES
 from domain_embed_pipeline.questions.session import AskingSession
 from domain_embed_pipeline.records import Chunk
@@ -96,7 +95,7 @@ def _ask_about(session: AskingSession, chunk: Chunk, bound: float) -> None:
 
 def _deliver(session: AskingSession, chunk: Chunk, bound: float) -> Delivery | None:
     """One answer, within the bounds of retrying; uses up the reservation in every case."""
-    request = build_request(chunk, session.settings)
+    request = session.request_for(chunk)
     held = True
     try:
         for attempt in range(session.settings.max_retries + 1):

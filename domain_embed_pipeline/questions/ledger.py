@@ -188,7 +188,7 @@ class Ledger:
     # ── erasure ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def forget(self, chunk_ids: Iterable[str]) -> int:
-        """Erase everything that was derived from chunks: answers, recorded questions, places in batches.
+        """Erase everything that was derived from chunks: answers, verdicts on pairs, recorded questions, batch places.
 
         An answer of a running batch that arrives later is dropped, since its place is gone. Returns the rows erased.
         """
@@ -198,7 +198,7 @@ class Ledger:
             count = 0
             for part in parts:
                 for table in (responses, recorded_questions, batch_items):
-                    count += connection.execute(sa.delete(table).where(table.c.chunk_id.in_(part))).rowcount
+                    count += connection.execute(sa.delete(table).where(_is_of(table, part))).rowcount
             return count
 
         erased = self.write(write)
@@ -255,6 +255,16 @@ def _has_key(key: AnswerKey) -> sa.ColumnElement[bool]:
         responses.c.model == key.model,
         responses.c.parameters_digest == key.parameters_digest,
     )
+
+
+def _is_of(table: sa.Table, chunk_ids: list[str]) -> sa.ColumnElement[bool]:
+    """Rows of the chunks, and those filed under a chunk id with a part behind a slash (verdicts on its pairs)."""
+    prefixes = [f"{chunk_id}/" for chunk_id in chunk_ids]
+    by_length = [
+        sa.func.substr(table.c.chunk_id, 1, length).in_([prefix for prefix in prefixes if len(prefix) == length])
+        for length in {len(prefix) for prefix in prefixes}
+    ]
+    return sa.or_(table.c.chunk_id.in_(chunk_ids), *by_length)
 
 
 def _now() -> str:

@@ -144,15 +144,15 @@ def user_prompt(chunk: Chunk, settings: QuestionSettings) -> str:
 
     The chunk goes in as JSON whose angle brackets are escaped, so that no text of it can close the tag around it.
     """
-    text = _visible(chunk.text)[: settings.max_chunk_chars]
+    text = visible_text(chunk.text)[: settings.max_chunk_chars]
     if settings.prompt == "plain":
         return _PLAIN.format(count=settings.plain_questions, text=text)
-    passage = json.dumps({"title": _visible(chunk.title)[:1000], "text": text}, ensure_ascii=False)
+    passage = json.dumps({"title": visible_text(chunk.title)[:1000], "text": text}, ensure_ascii=False)
     passage = passage.replace("<", "\\u003c").replace(">", "\\u003e")
     return f"<passage>\n{passage}\n</passage>"
 
 
-def _visible(text: str) -> str:
+def visible_text(text: str) -> str:
     """Text without control, bidi and private characters: what a reader of the document cannot see is not sent."""
     kept = (c for c in text if c in "\n\t\u200c\u200d" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co", "Cn"))
     return "".join(kept)

@@ -10,6 +10,7 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from domain_embed_pipeline.errors import LeaseLostError
 from domain_embed_pipeline.questions.budget import Budget
@@ -20,7 +21,7 @@ from domain_embed_pipeline.questions.limiter import RateLimiter
 from domain_embed_pipeline.questions.parsing import parse_answer
 from domain_embed_pipeline.questions.pricing import cost_bound_usd, cost_usd, profile_of
 from domain_embed_pipeline.questions.progress import Progress, ProgressReporter
-from domain_embed_pipeline.questions.prompt import answer_key_of, max_tokens_of, prefix_of, user_prompt
+from domain_embed_pipeline.questions.prompt import answer_key_of, build_request, max_tokens_of, prefix_of, user_prompt
 from domain_embed_pipeline.questions.records import FINAL_OUTCOMES, ParsedAnswer, ReceivedAnswer, Usage
 from domain_embed_pipeline.questions.settings import QuestionSettings
 from domain_embed_pipeline.records import Chunk
@@ -86,6 +87,10 @@ class AskingSession:
                 "Another process took over asking these questions while this one was silent.",
                 fix="Wait for the other process; its answers are in the ledger.",
             )
+
+    def request_for(self, chunk: Chunk) -> dict[str, Any]:
+        """Arguments of the direct request about the chunk."""
+        return build_request(chunk, self.settings)
 
     def bound_usd(self, chunk: Chunk, *, batch: bool) -> float:
         """Most that one request about the chunk can cost."""

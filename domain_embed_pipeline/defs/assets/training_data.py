@@ -16,6 +16,7 @@ from domain_embed_pipeline.pairs.records import StructuralPairs, TrainingPairs
 from domain_embed_pipeline.pairs.structural import structural_pairs as make_structural_pairs
 from domain_embed_pipeline.pairs.training_pairs import build_training_pairs
 from domain_embed_pipeline.questions.generation import GeneratedQuestions, generate_questions
+from domain_embed_pipeline.questions.judging import LedgerPairJudge
 from domain_embed_pipeline.questions.prompt import PROMPT_VERSION
 from domain_embed_pipeline.records import Corpus, DocumentSplits, EvaluationSet
 
@@ -94,16 +95,18 @@ def training_pairs(
     query the test.
     """
     workspace = deployment.workspace
-    pairs = build_training_pairs(
-        corpus_chunks,
-        document_splits,
-        questions=generated_questions.questions,
-        structural=structural_pairs,
-        user_pairs=workspace.load_user_pairs(corpus_chunks),
-        evaluation_set=evaluation_set,
-        settings=config.to_settings(),
-        encoder=workspace.registry.encoder(workspace.base_model.model_version),
-    )
+    with workspace.open_ledger() as ledger, workspace.messages_client() as client:
+        pairs = build_training_pairs(
+            corpus_chunks,
+            document_splits,
+            questions=generated_questions.questions,
+            structural=structural_pairs,
+            user_pairs=workspace.load_user_pairs(corpus_chunks),
+            evaluation_set=evaluation_set,
+            settings=config.to_settings(),
+            encoder=workspace.registry.encoder(workspace.base_model.model_version),
+            judge=LedgerPairJudge(ledger=ledger, client=client, settings=config.to_judge_settings()),
+        )
     return dg.MaterializeResult(
         value=pairs,
         metadata=metadata.of_training_pairs(pairs, generated_questions.ledger_cost_usd),

@@ -11,9 +11,10 @@ from domain_embed_pipeline.errors import PairsError
 from domain_embed_pipeline.pairs.filters.base import PairFilter
 from domain_embed_pipeline.pairs.filters.boilerplate import boilerplate
 from domain_embed_pipeline.pairs.filters.duplicates import duplicates
+from domain_embed_pipeline.pairs.filters.judged import PairJudge, judged
 from domain_embed_pipeline.pairs.filters.language import other_language
 from domain_embed_pipeline.pairs.filters.length import too_short
-from domain_embed_pipeline.pairs.filters.round_trip import PairJudge, round_trip
+from domain_embed_pipeline.pairs.filters.round_trip import round_trip
 from domain_embed_pipeline.pairs.filters.settings import FilterSettings
 from domain_embed_pipeline.pairs.filters.wording import artifacts, context_dependent, copies
 from domain_embed_pipeline.pairs.records import FilterResult
@@ -26,7 +27,7 @@ def wording_filters(settings: FilterSettings, corpus: Corpus) -> list[PairFilter
     """The filters that judge each pair by itself; what they keep together does not depend on their order."""
     chunk_texts = {chunk.chunk_id: chunk.text for chunk in corpus.chunks}
     chosen = [
-        (True, functools.partial(too_short, settings=settings)),
+        (settings.drop_short, functools.partial(too_short, settings=settings)),
         (settings.drop_boilerplate, functools.partial(boilerplate, settings=settings)),
         (settings.drop_artifacts, functools.partial(artifacts, settings=settings)),
         (settings.drop_other_language, functools.partial(other_language, settings=settings)),
@@ -47,13 +48,18 @@ def all_filters(
     """Every filter that the settings ask for; duplicates after junk, so that junk cannot crowd out a good twin.
 
     Raises:
-        PairsError: If the round trip is asked for and there is no encoder.
+        PairsError: If the round trip is asked for and there is no encoder, or a judge and there is none.
     """
+    if settings.judge != "off" and judge is None:
+        raise PairsError(
+            f'judge is "{settings.judge}" but no judge was given.', fix='Pass a judge, or set it to "off".'
+        )
     filters = wording_filters(settings, corpus)
-    sections = {chunk.chunk_id: f"{chunk.document_id}\x00{chunk.title}" for chunk in corpus.chunks if chunk.title}
-    filters.append(
-        functools.partial(duplicates, settings=settings, chunk_clusters=chunk_clusters, chunk_sections=sections)
-    )
+    if settings.drop_duplicates:
+        sections = {chunk.chunk_id: f"{chunk.document_id}\x00{chunk.title}" for chunk in corpus.chunks if chunk.title}
+        filters.append(
+            functools.partial(duplicates, settings=settings, chunk_clusters=chunk_clusters, chunk_sections=sections)
+        )
     if settings.round_trip_max_rank is not None:
         if encoder is None:
             raise PairsError(
@@ -67,9 +73,11 @@ def all_filters(
                 corpus=corpus,
                 chunk_clusters=chunk_clusters,
                 encoder=encoder,
-                judge=judge,
+                judge=judge if settings.judge == "hard" else None,
             )
         )
+    if settings.judge == "all" and judge is not None:
+        filters.append(functools.partial(judged, judge=judge))
     return filters
 
 

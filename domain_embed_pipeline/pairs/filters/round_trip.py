@@ -7,25 +7,17 @@ bound is generous, and beyond it a judge may still keep the pair.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 import numpy as np
 
 from domain_embed_pipeline.encoding.spec import Encoder
 from domain_embed_pipeline.pairs.filters.base import rejection
+from domain_embed_pipeline.pairs.filters.judged import NOT_ANSWERED, PairJudge
 from domain_embed_pipeline.pairs.filters.settings import FilterSettings
 from domain_embed_pipeline.pairs.records import FilterResult
 from domain_embed_pipeline.records import Corpus, TrainingPair
 
 _QUESTIONS_AT_ONCE = 256
-
-
-class PairJudge(Protocol):
-    """Decides about pairs that the base model cannot find."""
-
-    def is_answered(self, pairs: Sequence[TrainingPair]) -> Sequence[bool]:
-        """For each pair, whether the passage answers the anchor."""
-        ...
 
 
 def round_trip(
@@ -39,6 +31,8 @@ def round_trip(
 ) -> FilterResult:
     """Drop questions whose chunk ranks beyond `round_trip_max_rank` over the whole corpus (`round_trip`).
 
+    With a judge, its word counts for those questions: answered ones stay, others go (`not_answered`), and where it has
+    no verdict the rank decides.
     Near duplicates of the chunk do not count as ahead of it. Only questions are judged: the user's own queries are
     facts, and titles and sentences are not asked of anybody.
     """
@@ -47,12 +41,14 @@ def round_trip(
         return FilterResult(tuple(pairs), ())
     ranks = source_ranks([pairs[index] for index in asked], corpus, chunk_clusters, encoder)
     beyond = [(index, rank) for index, rank in zip(asked, ranks, strict=True) if rank > settings.round_trip_max_rank]
-    verdicts = judge.is_answered([pairs[index] for index, _ in beyond]) if judge and beyond else [False] * len(beyond)
-    lost = {index: rank for (index, rank), is_kept in zip(beyond, verdicts, strict=True) if not is_kept}
-    return FilterResult(
-        tuple(pair for index, pair in enumerate(pairs) if index not in lost),
-        tuple(rejection(pairs[index], "round_trip", f"rank {rank}") for index, rank in lost.items()),
-    )
+    verdicts = judge.is_answered([pairs[index] for index, _ in beyond]) if judge and beyond else [None] * len(beyond)
+    lost = {
+        index: rejection(pairs[index], "round_trip" if verdict is None else NOT_ANSWERED, f"rank {rank}")
+        for (index, rank), verdict in zip(beyond, verdicts, strict=True)
+        if not verdict
+    }
+    kept = tuple(pair for index, pair in enumerate(pairs) if index not in lost)
+    return FilterResult(kept, tuple(lost[index] for index in sorted(lost)))
 
 
 def source_ranks(

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from domain_embed_pipeline.errors import PairsError
+
+JudgeUse = Literal["off", "hard", "all"]
+
+FILTER_NAMES = ("short", "boilerplate", "artifacts", "other_language", "context_dependent", "copies", "duplicates")
+"""Filters that run by default and can be switched off by name."""
 
 
 @dataclass(frozen=True, slots=True)
 class FilterSettings:
     """Which filters run, and where they draw the line."""
 
+    drop_short: bool = True
+    """Pairs with a side that is too short to mean anything."""
     minimum_characters: int = 30
     """Shortest passage, and shortest sentence as an anchor; shorter ones are fragments."""
     minimum_query_characters: int = 8
@@ -41,9 +52,35 @@ class FilterSettings:
     """Texts shorter than this are judged by their script alone: language of short text is guesswork."""
     language_certainty: float = 0.99
     """Probability that both texts need before a mismatch counts; terminology confuses the detector."""
+    drop_duplicates: bool = True
+    """Twice the same question weighs its passage twice; asked of two passages, each is a false negative of the other."""
     near_duplicate_share: float = 0.85
     """Overlap of character trigrams (Jaccard) from which two questions of one chunk are the same question; at 0.75
     "symptoms of atrial fibrillation" and "causes of atrial fibrillation" are taken for one."""
     round_trip_max_rank: int | None = None
     """Rank of the source chunk by the base model beyond which a question is dropped (or judged). Never small: a low
     bound drops what the base model fails on, which is what training is for. Off until a measurement says it pays."""
+    judge: JudgeUse = "off"
+    """What the LLM judge is asked about: nothing, questions beyond `round_trip_max_rank` ("hard"), or all questions.
+    Each pair is paid for once; "hard" without a bound on the rank is refused."""
+
+    def __post_init__(self) -> None:
+        if self.judge == "hard" and self.round_trip_max_rank is None:
+            raise PairsError(
+                'judge is "hard" but round_trip_max_rank is not set, so no question is beyond it.',
+                fix='Set round_trip_max_rank, e.g. to 200, or judge to "all".',
+            )
+
+    def without(self, names: Iterable[str]) -> FilterSettings:
+        """The same settings with some filters switched off.
+
+        Raises:
+            PairsError: If a name is not in `FILTER_NAMES`.
+        """
+        names = tuple(names)
+        unknown = [name for name in names if name not in FILTER_NAMES]
+        if unknown:
+            raise PairsError(
+                f"No filter is named {', '.join(unknown)}.", fix=f"Choose among {', '.join(FILTER_NAMES)}."
+            )
+        return replace(self, **{f"drop_{name}": False for name in names})

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from domain_embed_pipeline.errors import PairsError
 from domain_embed_pipeline.pairs.filters.chain import all_filters, apply_filters, wording_filters
-from domain_embed_pipeline.pairs.filters.settings import FilterSettings
+from domain_embed_pipeline.pairs.filters.settings import FILTER_NAMES, FilterSettings
 from domain_embed_pipeline.records import PairSource, TrainingPair
 from domain_embed_pipeline_tests.pairs.helpers import chunk_of, corpus_of, pair_of
 
@@ -155,16 +155,38 @@ def test_the_order_of_the_wording_filters_does_not_change_what_they_keep(order: 
     assert apply_filters(_ALL, [filters[place] for place in order]).kept == expected
 
 
-def test_every_filter_but_length_can_be_switched_off() -> None:
-    off = FilterSettings(
-        drop_boilerplate=False,
-        drop_artifacts=False,
-        drop_context_dependent=False,
-        drop_copies=False,
-        drop_other_language=False,
-    )
-    dropped = apply_filters(_ALL, wording_filters(off, _CORPUS)).dropped
-    assert {row.reason for row in dropped} == {"too_short", "passage_too_short"}
+_REASONS = {
+    "short": {"too_short", "passage_too_short"},
+    "boilerplate": {"table_of_contents", "link_list", "boilerplate", "figures", "repetition"},
+    "artifacts": {"artifact"},
+    "other_language": {"other_language"},
+    "context_dependent": {"context_dependent"},
+    "copies": {"copy_of_chunk"},
+    "duplicates": {"duplicate", "ambiguous"},
+}
+
+
+def test_every_filter_can_be_switched_off_by_name() -> None:
+    twins = [_pair(_ASK, _PASSAGE, "title_body"), _pair(_ASK, _PASSAGE, "question")]
+    assert set(_REASONS) == set(FILTER_NAMES)
+    for name, reasons in _REASONS.items():
+        filters = all_filters(FilterSettings().without([name]), _CORPUS, chunk_clusters=_CLUSTERS)
+        found = {row.reason for row in apply_filters([*_ALL, *twins], filters).dropped}
+        assert not found & reasons, name
+    nothing = all_filters(FilterSettings().without(FILTER_NAMES), _CORPUS, chunk_clusters=_CLUSTERS)
+    assert apply_filters([*_ALL, *twins], nothing).dropped == ()
+
+
+def test_a_filter_that_does_not_exist_is_named() -> None:
+    with pytest.raises(PairsError, match="No filter is named typos"):
+        FilterSettings().without(["typos"])
+
+
+def test_a_judge_that_was_asked_for_and_not_given_is_refused() -> None:
+    with pytest.raises(PairsError, match='judge is "all" but no judge'):
+        all_filters(FilterSettings(judge="all"), _CORPUS, chunk_clusters=_CLUSTERS)
+    with pytest.raises(PairsError, match="round_trip_max_rank is not set"):
+        FilterSettings(judge="hard")
 
 
 def test_a_round_trip_without_an_encoder_is_refused() -> None:

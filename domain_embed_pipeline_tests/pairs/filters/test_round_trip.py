@@ -40,21 +40,23 @@ def test_questions_beyond_the_bound_go_and_other_sources_stay() -> None:
     assert [(row.reason, row.detail) for row in result.dropped] == [("round_trip", "rank 5")]
 
 
-def test_a_judge_may_keep_what_the_base_model_cannot_find() -> None:
-    class KeepsDigoxin:
-        def is_answered(self, pairs: Sequence[TrainingPair]) -> Sequence[bool]:
-            return ["digoxin" in pair.positive for pair in pairs]
+def test_beyond_the_bound_a_judge_decides_and_without_its_verdict_the_rank() -> None:
+    class KnowsSome:
+        def is_answered(self, pairs: Sequence[TrainingPair]) -> Sequence[bool | None]:
+            verdicts = {"heparin dose": True, "digoxin level": False}
+            return [verdicts.get(pair.anchor) for pair in pairs]
 
-    pairs = [_about("heparin dose", 4), _about("digoxin level", 3)]
+    pairs = [_about("heparin dose", 4), _about("digoxin level", 3), _about("digoxin level now", 2)]
     result = round_trip(
         pairs,
         settings=FilterSettings(round_trip_max_rank=1),
         corpus=_CORPUS,
         chunk_clusters=_CLUSTERS,
         encoder=_ENCODER,
-        judge=KeepsDigoxin(),
+        judge=KnowsSome(),
     )
     assert result.kept == (pairs[0],)
+    assert [row.reason for row in result.dropped] == ["not_answered", "round_trip"]
 
 
 def test_it_is_off_by_default() -> None:
