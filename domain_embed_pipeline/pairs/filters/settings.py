@@ -53,7 +53,7 @@ class FilterSettings:
     language_certainty: float = 0.99
     """Probability that both texts need before a mismatch counts; terminology confuses the detector."""
     drop_duplicates: bool = True
-    """Twice the same question weighs its passage twice; asked of two passages, each is a false negative of the other."""
+    """A question asked twice weighs its passage twice; of two passages, each is a false negative of the other."""
     near_duplicate_share: float = 0.85
     """Overlap of character trigrams (Jaccard) from which two questions of one chunk are the same question; at 0.75
     "symptoms of atrial fibrillation" and "causes of atrial fibrillation" are taken for one."""
