@@ -69,9 +69,39 @@ class DeploymentSettings(BaseSettings):
         description="Another server that speaks the Messages API (Ollama, vLLM, LiteLLM, ...).",
     )
 
+    embeddings_api_key: SecretStr | None = Field(
+        default=None,
+        description="Key for the OpenAI-compatible embeddings endpoints that are measured beside the own models.",
+    )
+    other_models: str | None = Field(
+        default=None,
+        description="Models to be measured beside base and fine-tuned one, separated by commas: hub names, folders, or "
+        "URL#MODEL of an OpenAI-compatible endpoint, which gets every chunk and test query once and charges for them.",
+    )
+    reranker: str | None = Field(
+        default=None,
+        description="Cross-encoder (hub name or folder) that is measured on top of the base model's results; on a CPU "
+        "it takes about a second a query.",
+    )
+    guard_sets: str | None = Field(
+        default=None,
+        description="Folders in BEIR layout that show what a model forgot, separated by commas; `none` for no guard. "
+        "Default: the sets in data/guards.",
+    )
+    queries_per_month: int = Field(default=100_000, ge=0, description="Your volume, for the price comparison.")
+    new_chunks_per_month: int = Field(default=10_000, ge=0, description="Chunks that are embedded each month.")
+    machine_dollars_per_month: float = Field(
+        default=60.0, ge=0, description="What a machine that runs an own model costs; 0 when it is there anyway."
+    )
+
     api_keys: SecretStr | None = Field(
         default=None, description="Keys of the HTTP service, separated by commas; without any it is open."
     )
+
+    @property
+    def resolved_embeddings_api_key(self) -> str:
+        """The key for embeddings endpoints; empty when there is none."""
+        return self.embeddings_api_key.get_secret_value() if self.embeddings_api_key else ""
 
     @property
     def service_keys(self) -> tuple[SecretStr, ...]:

@@ -29,6 +29,7 @@ ALLOWED = {
     "pairs": {"corpus", "encoding", "questions", "evaluation"},
     "training": {"encoding", "registry", "evaluation"},
     "serving": {"encoding", "registry", "evaluation"},
+    "alternatives": {"corpus", "encoding", "evaluation", "pairs", "registry"},
     "bench": {"corpus", "encoding", "evaluation", "pairs", "questions", "registry", "serving", "training", "workspace"},
 }
 

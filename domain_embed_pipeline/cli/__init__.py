@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from domain_embed_pipeline import __version__
-from domain_embed_pipeline.cli import bench, doctor, questions, running, serving
+from domain_embed_pipeline.cli import bench, doctor, evaluating, questions, running, serving
 from domain_embed_pipeline.errors import DomainEmbedError
 
 app = typer.Typer(
@@ -57,6 +57,7 @@ app.command()(serving.rollback)
 app.command()(doctor.doctor)
 app.command()(serving.serve)
 app.command()(bench.bench)
+app.command()(evaluating.evaluate)
 app.add_typer(questions_app, name="questions")
 questions_app.command("import")(questions.import_)
 questions_app.command("estimate")(questions.estimate_)

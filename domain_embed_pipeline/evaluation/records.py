@@ -143,6 +143,22 @@ class SliceResult:
 
 
 @dataclass(frozen=True, slots=True)
+class GuardResult:
+    """General ability on one guard set, by vectors alone, candidate against base."""
+
+    name: str
+    metric: str
+    query_count: int
+    reference: float
+    candidate: float
+    difference: float
+    interval_low: float
+    interval_high: float
+    p_value: float
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
 class ReferenceComparison:
     """The candidate against one reference (the base model, or what is live now)."""
 

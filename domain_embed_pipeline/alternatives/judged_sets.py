@@ -1,0 +1,31 @@
+"""A folder in BEIR layout as corpus and evaluation set, outside a pipeline run.
+
+What belongs here: reading. What does not: what is done with the set (`guard_sets`, `standalone`).
+"""
+
+from __future__ import annotations
+
+from domain_embed_pipeline.corpus.settings import CorpusSettings
+from domain_embed_pipeline.corpus.snapshot import load_corpus
+from domain_embed_pipeline.pairs.evaluation_sets import EvaluationSetSettings, load_user_evaluation_set
+from domain_embed_pipeline.records import Corpus, EvaluationSet
+
+_ANY_LENGTH = 100_000
+
+
+def load_judged_set(folder: str) -> tuple[Corpus, EvaluationSet]:
+    """Passages of `corpus.jsonl` as they are, and the queries of `qrels/test.tsv` and, if there is one, `dev.tsv`.
+
+    Raises:
+        CorpusError: If `corpus.jsonl` is missing or unreadable.
+        EvaluationSetError: If queries or judgments are unusable.
+    """
+    folder = str(folder).rstrip("/")
+    # Ready chunks are never cut, so their lengths decide nothing; only the base model could count them in tokens.
+    settings = CorpusSettings(max_tokens=_ANY_LENGTH)
+    corpus = load_corpus(f"{folder}/corpus.jsonl", settings=settings, count_tokens=_words)
+    return corpus, load_user_evaluation_set(folder, corpus, settings=EvaluationSetSettings(dev_share_of_test=0.0))
+
+
+def _words(text: str, /) -> int:
+    return len(text.split())
