@@ -54,6 +54,8 @@ class Chunk:
     """Order within its first document, from 0."""
     token_count: int
     """Tokens of `embedding_text` by the base model's tokenizer, special tokens left out."""
+    questions: tuple[str, ...] = ()
+    """Questions that it is known to answer. Empty in the corpus; filled where an index is made or judged."""
 
     @property
     def document_id(self) -> str:
@@ -64,6 +66,11 @@ class Chunk:
     def embedding_text(self) -> str:
         """What encoders see: title and text joined by `. ` as BEIR evaluations do."""
         return f"{self.title}. {self.text}" if self.title else self.text
+
+    @property
+    def expanded_text(self) -> str:
+        """What BM25 sees: the embedding text and the questions that the chunk answers (doc2query, arXiv 1904.08375)."""
+        return "\n".join((self.embedding_text, *self.questions))
 
 
 @dataclass(frozen=True, slots=True)

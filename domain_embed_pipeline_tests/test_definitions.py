@@ -20,19 +20,25 @@ GRAPH = {
         "corpus_chunks", "document_splits", "training_pairs", "evaluation_set", "stage_one_model", "hard_negatives",
     },
     "baseline_evaluation": {"corpus_chunks", "document_splits", "evaluation_set"},
-    "serving_evaluation": {"corpus_chunks", "document_splits", "evaluation_set"},
-    "finetuned_evaluation": {"corpus_chunks", "document_splits", "evaluation_set", "finetuned_model"},
+    "expanded_baseline_evaluation": {"corpus_chunks", "document_splits", "training_pairs", "evaluation_set"},
+    "serving_evaluation": {"corpus_chunks", "document_splits", "training_pairs", "evaluation_set"},
+    "finetuned_evaluation": {
+        "corpus_chunks", "document_splits", "training_pairs", "evaluation_set", "finetuned_model",
+    },
     "model_comparison": {
         "corpus_chunks", "document_splits", "evaluation_set", "generated_questions", "training_pairs",
-        "finetuned_model", "baseline_evaluation", "serving_evaluation", "finetuned_evaluation",
+        "finetuned_model", "baseline_evaluation", "expanded_baseline_evaluation", "serving_evaluation",
+        "finetuned_evaluation",
     },
-    "serving_collection": {"corpus_chunks", "finetuned_evaluation", "model_comparison"},
+    "serving_collection": {
+        "corpus_chunks", "training_pairs", "evaluation_set", "finetuned_evaluation", "model_comparison",
+    },
     "serving_alias": {"serving_collection", "serving_evaluation", "model_comparison"},
 }  # fmt: skip
 POOLS = {
     "gpu": {
         "training_pairs", "stage_one_model", "hard_negatives", "finetuned_model", "baseline_evaluation",
-        "serving_evaluation", "finetuned_evaluation",
+        "expanded_baseline_evaluation", "serving_evaluation", "finetuned_evaluation",
     },
     "anthropic_api": {"generated_questions"},
     "qdrant": {"serving_collection", "serving_alias"},

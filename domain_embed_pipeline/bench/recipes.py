@@ -22,6 +22,7 @@ from domain_embed_pipeline.bench.records import RankedLine, RecipeJob, RecipeOut
 from domain_embed_pipeline.bench.stopwatch import Stopwatch
 from domain_embed_pipeline.bench.tutorial import TutorialSettings, run_tutorial
 from domain_embed_pipeline.encoding.base_models import resolve_base_model
+from domain_embed_pipeline.encoding.expansion import expand_corpus
 from domain_embed_pipeline.evaluation.evaluate import clusters_of_chunks, evaluate_bm25, evaluate_model
 from domain_embed_pipeline.evaluation.records import Evaluation, QueryResult
 from domain_embed_pipeline.evaluation.words import mode_name
@@ -78,7 +79,8 @@ def default_recipe(job: RecipeJob, watch: Stopwatch) -> RecipeOutput:
     stages, seen = _train(inputs, pairs, job.seed, watch)
     with watch.stage("choose"):
         chosen = choose_finetuned(inputs, stages, settings=CandidateSettings())
-    evaluation = _evaluate(workspace, chosen.version, data, watch)
+    expanded = dataclasses.replace(data, corpus=expand_corpus(data.corpus, pairs.pairs, data.queries))
+    evaluation = _evaluate(workspace, chosen.version, expanded, watch)
     mix = ", ".join(f"{count.kept} {count.source}" for count in pairs.mix if count.kept)
     return RecipeOutput(
         lines=_lines(job.recipe, evaluation),

@@ -15,7 +15,11 @@ retrain_and_promote_job = dg.define_asset_job(
 evaluate_job = dg.define_asset_job(
     name="evaluate_job",
     selection=dg.AssetSelection.assets(
-        "baseline_evaluation", "serving_evaluation", "finetuned_evaluation", "model_comparison"
+        "baseline_evaluation",
+        "expanded_baseline_evaluation",
+        "serving_evaluation",
+        "finetuned_evaluation",
+        "model_comparison",
     ),
     description="Measures base, live and candidate again on the evaluation set as it is, and renews the verdict.",
 )

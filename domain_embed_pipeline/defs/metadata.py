@@ -296,6 +296,9 @@ def of_comparison(comparison: Comparison, report: str) -> Metadata:
         **{f"{name}_difference": float(row.difference) for name, row in dense.items()},
         "against_base": _differences(comparison.against_base),
         "dense_against_base": _differences(comparison.dense_against_base),
+        "against_expanded_base": _differences(comparison.against_expanded_base)
+        if comparison.against_expanded_base
+        else "chunks are not expanded",
         "against_serving": _differences(comparison.against_serving) if comparison.against_serving else "nothing live",
         "slices": table(
             {"group": row.group, "slice": row.name, "queries": row.query_count, "base": row.reference,

@@ -52,6 +52,7 @@ def compare(
     candidate: Evaluation,
     base: Evaluation,
     *,
+    expanded_base: Evaluation | None = None,
     serving: Evaluation | None = None,
     certificate: CertificateOutcome,
     slices: Sequence[Slice] = (),
@@ -60,11 +61,13 @@ def compare(
     """Candidate against the base model and against what is live, each in the mode it would be served in.
 
     Better needs both: a significant gain over the base in its best mode, and over the live configuration where there
-    is one. Worse needs one significant loss.
+    is one. Worse needs one significant loss, be it against the base model over the same expanded chunks: questions in
+    the index must not hide a model that got worse.
 
     Args:
         candidate: The fine-tuned model in its chosen mode.
-        base: The base model in its own best mode.
+        base: The base model in its own best mode over the chunks as they are.
+        expanded_base: The base model over chunks expanded by their questions; asked where the candidate's are, too.
         serving: What is live now; None before the first swap.
         certificate: Without a passed one nothing is called better.
         slices: Parts of the queries to look at separately (`slices.make_slices`).
@@ -74,7 +77,9 @@ def compare(
         IncomparableError: If the evaluations differ in more than model and mode; every difference is listed.
     """
     settings = settings or ComparisonSettings()
-    for other in (base, serving) if serving else (base,):
+    if not candidate.mode.expanded:
+        expanded_base = None
+    for other in filter(None, (base, expanded_base, serving)):
         check_comparable(candidate, other)
     slice_results = compare_slices(
         candidate.served_query_results,
@@ -84,9 +89,12 @@ def compare(
         settings=settings.resampling,
     )
     against_base = _against("base", candidate, base, settings, slice_results)
+    against_expanded = _against("expanded_base", candidate, expanded_base, settings, ()) if expanded_base else None
     against_serving = _against("serving", candidate, serving, settings, ()) if serving else None
     dense = _dense_against_base(candidate, base, settings)
     verdict, reason = _overall(against_base, against_serving, dense, certificate)
+    if against_expanded:
+        verdict, reason = _with_expansion(verdict, reason, against_expanded, settings.primary_metric)
     return Comparison(
         candidate_model_version=candidate.model_version,
         candidate_mode=candidate.mode,
@@ -97,6 +105,7 @@ def compare(
         reason=reason,
         against_base=against_base,
         against_serving=against_serving,
+        against_expanded_base=against_expanded,
         dense_against_base=dense,
         certificate_digest=certificate.digest,
         certificate_passed=certificate.passed,
@@ -117,7 +126,8 @@ def check_comparable(candidate: Evaluation, reference: Evaluation) -> None:
         for name in ("corpus_version", "evaluation_set_version", "split")
         if getattr(candidate, name) != getattr(reference, name)
     ]
-    if candidate.sparse and reference.sparse and candidate.sparse != reference.sparse:
+    same_texts = candidate.mode.expanded == reference.mode.expanded
+    if same_texts and candidate.sparse and reference.sparse and candidate.sparse != reference.sparse:
         mismatches.append(f"BM25 spec: {candidate.sparse} against {reference.sparse}")
     for name in ("query_results", "served_query_results"):
         mismatches += _row_mismatches(name, candidate.query_results, getattr(reference, name))
@@ -151,7 +161,7 @@ def _row_mismatches(name: str, ours: Sequence[QueryResult], theirs: Sequence[Que
 
 
 def _against(
-    kind: Literal["base", "serving"],
+    kind: Literal["base", "expanded_base", "serving"],
     candidate: Evaluation,
     reference: Evaluation,
     settings: ComparisonSettings,
@@ -232,3 +242,17 @@ def _overall(
     if not certificate.passed:
         return "not_shown", f"{reason} But the leakage certificate did not pass, so none of this can be trusted."
     return "better", reason
+
+
+def _with_expansion(
+    verdict: Verdict, reason: str, against: ReferenceComparison, primary_metric: str
+) -> tuple[Verdict, str]:
+    """The verdict once it is known what the questions in the index bring without any training."""
+    primary = next(difference for difference in against.differences if difference.metric == primary_metric)
+    share = (
+        f"Questions in the index are part of that: with them the base model reaches {metric_name(primary_metric)} "
+        f"{primary.reference:.3f}, the candidate {primary.candidate:.3f}."
+    )
+    if against.verdict == "worse":
+        return "worse", f"{reason} {share} Over the same chunks the base model is significantly better."
+    return verdict, f"{reason} {share}"

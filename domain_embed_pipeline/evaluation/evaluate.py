@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
+from domain_embed_pipeline.encoding.expansion import encode_chunks, is_expanded, without_questions
 from domain_embed_pipeline.encoding.sparse import SparseEncoder, SparseSpec, fit_sparse_spec
 from domain_embed_pipeline.encoding.spec import Encoder
 from domain_embed_pipeline.errors import EvaluationError
@@ -27,7 +28,7 @@ from domain_embed_pipeline.evaluation.records import (
     RetrievalMode,
 )
 from domain_embed_pipeline.evaluation.retrieval import DenseIndex, SparseIndex
-from domain_embed_pipeline.records import Corpus, DocumentSplits, EvaluationQuery, EvaluationSet, Split
+from domain_embed_pipeline.records import Chunk, Corpus, DocumentSplits, EvaluationQuery, EvaluationSet, Split
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +56,8 @@ def evaluate_model(
 
     Args:
         encoder: Whatever caches vectors does so inside it.
-        corpus: All chunks; search always runs over the whole of it.
+        corpus: All chunks; search always runs over the whole of it. Where they have questions, modes over expanded
+            chunks are tried too (`encoding.expansion`).
         evaluation_set: Queries with relevance, of the same corpus version.
         split: Side that is measured.
         clusters: Chunk id to cluster of documents (`clusters_of_chunks`).
@@ -68,16 +70,14 @@ def evaluate_model(
     settings, started = settings or EvaluationSettings(), time.perf_counter()
     queries, relevant = _checked_queries(corpus, evaluation_set, split)
     depth = max(mode.prefetch if mode else settings.modes.prefetch, *RECALL_KS)
-    dense_search = _DenseSearch(encoder, corpus, depth)
-    sparse_search = _SparseSearch(corpus, settings.language, depth)
+    plain = _Search(encoder, without_questions(corpus.chunks), settings.language, depth)
+    expanded = _Search(encoder, corpus.chunks, settings.language, depth) if is_expanded(corpus.chunks) else plain
     scores: tuple[ModeScore, ...] = ()
     if mode is None:
-        mode, scores = _mode_on_dev(dense_search, sparse_search, evaluation_set, settings.modes)
+        mode, scores = _mode_on_dev(plain, expanded, evaluation_set, settings.modes)
     check_mode(mode)
-    dense = dense_search(queries)
-    served = dense
-    if mode.kind != "dense":
-        served = [served_ranking(mode, *pair) for pair in zip(dense, sparse_search(queries), strict=True)]
+    dense, asked = plain.dense(queries), expanded if mode.expanded else plain
+    served = asked.served(mode, queries) if mode.kind != "dense" or mode.expanded else dense
     return Evaluation(
         model_version=encoder.spec.model_version,
         encoder=encoder.spec,
@@ -88,7 +88,7 @@ def evaluate_model(
         query_results=measure_rankings(dense, queries=queries, relevant=relevant, clusters=clusters),
         served_query_results=measure_rankings(served, queries=queries, relevant=relevant, clusters=clusters),
         duration_s=time.perf_counter() - started,
-        sparse=sparse_search.spec,
+        sparse=asked.sparse_spec,
         mode_scores=scores,
     )
 
@@ -103,7 +103,9 @@ def evaluate_bm25(
 ) -> tuple[QueryResult, ...]:
     """Results of BM25 alone, which needs no model; arguments and errors of `evaluate_model`."""
     queries, relevant = _checked_queries(corpus, evaluation_set, split)
-    search_terms = _SparseSearch(corpus, (settings or EvaluationSettings()).language, max(RECALL_KS))
+    search_terms = _SparseSearch(
+        without_questions(corpus.chunks), (settings or EvaluationSettings()).language, max(RECALL_KS)
+    )
     return measure_rankings(search_terms(queries), queries=queries, relevant=relevant, clusters=clusters)
 
 
@@ -143,48 +145,73 @@ def clusters_of_chunks(corpus: Corpus, splits: DocumentSplits) -> dict[str, str]
     return {chunk.chunk_id: cluster_of.get(chunk.document_id, chunk.document_id) for chunk in corpus.chunks}
 
 
+class _Search:
+    """Rankings over one form of the chunks, by vectors and by BM25; each is made ready when the first query comes."""
+
+    def __init__(self, encoder: Encoder, chunks: Sequence[Chunk], language: str, depth: int) -> None:
+        self.dense = _DenseSearch(encoder, chunks, depth)
+        self.sparse = _SparseSearch(chunks, language, depth)
+
+    @property
+    def sparse_spec(self) -> SparseSpec | None:
+        """How BM25 saw the texts; None when it was not asked."""
+        return self.sparse.spec
+
+    def served(self, mode: RetrievalMode, queries: Sequence[EvaluationQuery]) -> list[Ranking]:
+        """What each query gets in this mode."""
+        if mode.kind == "dense":
+            return self.dense(queries)
+        pairs = zip(self.dense(queries), self.sparse(queries), strict=True)
+        return [served_ranking(mode, *pair) for pair in pairs]
+
+
 class _DenseSearch:
     """Rankings by vectors; passages are encoded when the first query comes."""
 
-    def __init__(self, encoder: Encoder, corpus: Corpus, depth: int) -> None:
-        self._encoder, self._corpus, self._depth = encoder, corpus, depth
+    def __init__(self, encoder: Encoder, chunks: Sequence[Chunk], depth: int) -> None:
+        self._encoder, self._chunks, self._depth = encoder, chunks, depth
         self._index: DenseIndex | None = None
 
     def __call__(self, queries: Sequence[EvaluationQuery]) -> list[Ranking]:
         if self._index is None:
-            vectors = self._encoder.encode_passages([chunk.embedding_text for chunk in self._corpus.chunks])
-            self._index = DenseIndex(vectors, [chunk.chunk_id for chunk in self._corpus.chunks])
+            vectors = encode_chunks(self._encoder, self._chunks)
+            self._index = DenseIndex(vectors, [chunk.chunk_id for chunk in self._chunks])
         return self._index.search(self._encoder.encode_queries([query.text for query in queries]), self._depth)
 
 
 class _SparseSearch:
-    """Rankings by BM25; the corpus is read when the first query comes."""
+    """Rankings by BM25; the chunks are read when the first query comes."""
 
-    def __init__(self, corpus: Corpus, language: str, depth: int) -> None:
-        self._corpus, self._language, self._depth = corpus, language, depth
+    def __init__(self, chunks: Sequence[Chunk], language: str, depth: int) -> None:
+        self._chunks, self._language, self._depth = chunks, language, depth
         self._index: SparseIndex | None = None
         self.spec: SparseSpec | None = None
 
     def __call__(self, queries: Sequence[EvaluationQuery]) -> list[Ranking]:
         if self._index is None or self.spec is None:
-            texts = [chunk.embedding_text for chunk in self._corpus.chunks]
+            texts = [chunk.expanded_text for chunk in self._chunks]
             self.spec = fit_sparse_spec(texts, language=self._language)
             vectors = SparseEncoder(self.spec).encode_passages(texts)
-            self._index = SparseIndex(vectors, [chunk.chunk_id for chunk in self._corpus.chunks])
+            self._index = SparseIndex(vectors, [chunk.chunk_id for chunk in self._chunks])
         terms = SparseEncoder(self.spec).encode_queries([query.text for query in queries])
         return self._index.search(terms, self._depth)
 
 
 def _mode_on_dev(
-    dense: _DenseSearch, sparse: _SparseSearch, evaluation_set: EvaluationSet, settings: ModeSettings
+    plain: _Search, expanded: _Search, evaluation_set: EvaluationSet, settings: ModeSettings
 ) -> tuple[RetrievalMode, tuple[ModeScore, ...]]:
     queries = evaluation_set.queries_of("dev")
     if not queries:
         logger.warning("There are no dev queries, so no retrieval mode can be chosen; dense stays.")
         return DENSE, ()
     relevant = evaluation_set.relevant_chunks()
-    answers = [relevant[query.query_id] for query in queries]
-    scores = score_modes(dense(queries), sparse(queries), answers, settings=settings)
+    scores = score_modes(
+        plain.dense(queries),
+        plain.sparse(queries),
+        [relevant[query.query_id] for query in queries],
+        expanded=None if expanded is plain else (expanded.dense(queries), expanded.sparse(queries)),
+        settings=settings,
+    )
     mode = next(mode for mode, score in scores if score.chosen)
     return mode, tuple(score for _, score in scores)
 

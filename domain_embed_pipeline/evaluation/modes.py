@@ -6,6 +6,7 @@ What belongs here: which modes are tried and by what rule one is chosen. What do
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
@@ -59,6 +60,7 @@ def choose_mode(
     sparse: Sequence[Ranking],
     relevant: Sequence[Set[str]],
     *,
+    expanded: tuple[Sequence[Ranking], Sequence[Ranking]] | None = None,
     settings: ModeSettings | None = None,
 ) -> RetrievalMode:
     """The mode that did best on dev, where what is less simple must win by more than noise.
@@ -67,12 +69,13 @@ def choose_mode(
         dense: Dense ranking of each dev query, at least `settings.prefetch` long where the corpus allows.
         sparse: BM25 ranking of the same queries.
         relevant: Relevant chunk ids of the same queries.
+        expanded: Dense and BM25 rankings over chunks expanded by their questions, where there are any.
         settings: How to choose.
 
     Raises:
         EvaluationError: If there is no dev query, or the three differ in length.
     """
-    scores = score_modes(dense, sparse, relevant, settings=settings)
+    scores = score_modes(dense, sparse, relevant, expanded=expanded, settings=settings)
     return next(mode for mode, score in scores if score.chosen)
 
 
@@ -81,13 +84,15 @@ def score_modes(
     sparse: Sequence[Ranking],
     relevant: Sequence[Set[str]],
     *,
+    expanded: tuple[Sequence[Ranking], Sequence[Ranking]] | None = None,
     settings: ModeSettings | None = None,
 ) -> list[tuple[RetrievalMode, ModeScore]]:
     """Every mode tried with its means on dev, one of them chosen; arguments and errors of `choose_mode`.
 
     Modes are ranked by the mean of the primary metric and nDCG@10, which moves with every rank and so is less of a
     lottery than counting the first five. Dense stays unless BM25 beats it by a standard error of the paired
-    difference, and what then stands stays unless the best hybrid beats it likewise.
+    difference, what then stands stays unless the best hybrid beats it likewise, and that unless the best mode over
+    expanded chunks does.
     """
     settings = settings or ModeSettings()
     if not relevant or not len(dense) == len(sparse) == len(relevant):
@@ -97,8 +102,12 @@ def score_modes(
             fix="Give an evaluation set with dev queries, or name the retrieval mode.",
         )
     modes = candidate_modes(len(relevant), settings)
-    measures = np.array([_measure(mode, dense, sparse, relevant, settings.recall_k) for mode in modes])
-    chosen = _choice(measures.mean(axis=2))
+    rows = [_measure(mode, dense, sparse, relevant, settings.recall_k) for mode in modes]
+    if expanded is not None and len(modes) > 1:
+        rows += [_measure(mode, *expanded, relevant, settings.recall_k) for mode in modes]
+        modes += tuple(dataclasses.replace(mode, expanded=True) for mode in modes)
+    measures = np.array(rows)
+    chosen = _choice(measures.mean(axis=2), plain=sum(not mode.expanded for mode in modes))
     means = measures.mean(axis=1)
     logger.info(
         "Retrieval mode chosen on %d dev queries: %s; recall@%d %.3f, dense alone %.3f.",
@@ -119,6 +128,7 @@ def score_modes(
                 primary=float(means[place, 0]),
                 ndcg_at_10=float(means[place, 1]),
                 chosen=place == chosen,
+                expanded=mode.expanded,
             ),
         )
         for place, mode in enumerate(modes)
@@ -135,15 +145,24 @@ def _measure(
     return rows
 
 
-def _choice(utility: np.ndarray) -> int:
-    """Place of the chosen mode; `utility` has shape (modes, queries) with dense first and BM25 second."""
-    if len(utility) == 1:
-        return 0
-    best_hybrid = 2 + int(np.argmax(utility[2:].mean(axis=1).round(9)))
+def _choice(utility: np.ndarray, *, plain: int) -> int:
+    """Place of the chosen mode.
+
+    `utility` has shape (modes, queries): `plain` modes with dense first and BM25 second, then those over expanded
+    chunks.
+    """
+    challengers = [1, _best(utility, 2, plain)] if plain > 1 else []
+    if len(utility) > plain:
+        challengers.append(_best(utility, plain, len(utility)))
     chosen = 0
-    for challenger in (1, best_hybrid):
+    for challenger in challengers:
         difference = utility[challenger] - utility[chosen]
         error = difference.std(ddof=1) / np.sqrt(len(difference))
         if difference.mean() > max(error, 1e-9):
             chosen = challenger
     return chosen
+
+
+def _best(utility: np.ndarray, start: int, end: int) -> int:
+    """Place of the largest mean among the rows from `start` to `end`; the first of equals."""
+    return start + int(np.argmax(utility[start:end].mean(axis=1).round(9)))

@@ -38,6 +38,8 @@ class RetrievalMode:
     rrf_k: int = 2
     prefetch: int = 100
     """Candidates taken from each side before fusion."""
+    expanded: bool = False
+    """Whether a chunk is found by the questions that it answers too, in its vector and in its BM25 terms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class ModeScore:
     """Mean of the primary metric over the dev queries."""
     ndcg_at_10: float
     chosen: bool
+    expanded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +165,7 @@ class GuardResult:
 class ReferenceComparison:
     """The candidate against one reference (the base model, or what is live now)."""
 
-    reference: Literal["base", "serving"]
+    reference: Literal["base", "expanded_base", "serving"]
     reference_model_version: str
     reference_mode: RetrievalMode
     verdict: Verdict
@@ -189,5 +192,7 @@ class Comparison:
     """Digest of the leakage certificate that the comparison rests on."""
     certificate_passed: bool
     query_count: int
+    against_expanded_base: ReferenceComparison | None = None
+    """The candidate against the base model over expanded chunks; None when the candidate's are not expanded."""
     cluster_count: int = 0
     slices: tuple[SliceResult, ...] = ()

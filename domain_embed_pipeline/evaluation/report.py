@@ -144,6 +144,7 @@ def _balances(comparison: Comparison) -> list[dict[str, Any]]:
     """Share of queries better, equal and worse, against each reference."""
     references: list[tuple[str, ReferenceComparison | None]] = [
         ("Against the base model", comparison.against_base),
+        ("Against the base model with the same questions in the index", comparison.against_expanded_base),
         ("Against what is live", comparison.against_serving),
         ("By vectors alone, against the base model", comparison.dense_against_base),
     ]

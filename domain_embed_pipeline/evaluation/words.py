@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from domain_embed_pipeline.evaluation.records import Comparison, MetricDifference, RetrievalMode, Verdict
 from domain_embed_pipeline.evaluation.statistics import significance_of
 
@@ -21,6 +23,8 @@ def metric_name(metric: str) -> str:
 
 def mode_name(mode: RetrievalMode) -> str:
     """A retrieval mode in a few words."""
+    if mode.expanded:
+        return f"{mode_name(dataclasses.replace(mode, expanded=False))}, chunks expanded by their questions"
     if mode.kind == "dense":
         return "vectors"
     if mode.kind == "sparse":

@@ -167,6 +167,7 @@ def _create(client: QdrantClient, plan: CollectionPlan, name: str, retries: Retr
         corpus_version=plan.corpus_version,
         mode=plan.mode,
         sparse_spec=plan.sparse_spec,
+        expansion_version=plan.expansion_version,
         plan_digest=plan_digest(plan),
         state="building",
         created_at=_now(),

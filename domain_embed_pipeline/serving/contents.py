@@ -78,7 +78,7 @@ def points_of(
     """
     from qdrant_client import models
 
-    weights = sparse.encode_passages([chunk.embedding_text for chunk in chunks]) if sparse else [None] * len(chunks)
+    weights = sparse.encode_passages([chunk.expanded_text for chunk in chunks]) if sparse else [None] * len(chunks)
     points = []
     for chunk, vector, weight in zip(chunks, vectors, weights, strict=True):
         named: dict[str, Any] = {DENSE_VECTOR: vector.tolist()}

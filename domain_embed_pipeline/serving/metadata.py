@@ -46,6 +46,8 @@ class CollectionMetadata:
     """Whose payload keys its points carry; a catch-up writes the same."""
     point_count: int = 0
     """At the last verification."""
+    expansion_version: str = ""
+    """Digest of the questions that chunks were expanded by; empty when they were not."""
     content_version: str | None = None
     """Corpus version of the last catch-up, when there was one."""
     live_since: str | None = None

@@ -52,6 +52,8 @@ class CollectionPlan:
     mode: RetrievalMode
     sparse_spec: SparseSpec | None = None
     """BM25 vectors are stored when it is given, whatever the mode, so that the mode can change without a rebuild."""
+    expansion_version: str = ""
+    """Digest of the questions that chunks are expanded by; empty when they are not."""
     settings: BuildSettings = field(default_factory=BuildSettings)
 
     def __post_init__(self) -> None:

@@ -9,6 +9,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from domain_embed_pipeline.encoding.expansion import encode_chunks, expansion_version, without_questions
 from domain_embed_pipeline.encoding.sparse import fit_sparse_spec
 from domain_embed_pipeline.encoding.spec import Encoder
 from domain_embed_pipeline.evaluation.records import Evaluation
@@ -43,20 +44,21 @@ def build_verified_collection(
     Raises:
         VerificationError: If the collection is not what was planned, or does not give the evaluation's Recall@k.
     """
-    texts = [chunk.embedding_text for chunk in corpus.chunks]
+    chunks = corpus.chunks if evaluation.mode.expanded else without_questions(corpus.chunks)
     plan = CollectionPlan(
         alias=alias,
         encoder=encoder.spec,
         corpus_version=corpus.corpus_version,
         mode=evaluation.mode,
-        sparse_spec=evaluation.sparse or fit_sparse_spec(texts),
+        sparse_spec=evaluation.sparse or fit_sparse_spec(chunk.expanded_text for chunk in chunks),
+        expansion_version=expansion_version(chunks),
         settings=settings or BuildSettings(),
     )
-    vectors = encoder.encode_passages(texts)
-    built = build_collection(client, plan, chunks=corpus.chunks, vectors=vectors)
+    vectors = encode_chunks(encoder, chunks)
+    built = build_collection(client, plan, chunks=chunks, vectors=vectors)
     inputs = VerificationInputs(
         plan=plan,
-        chunks=corpus.chunks,
+        chunks=chunks,
         vectors=vectors,
         encoder=encoder,
         golden=evaluation.served_query_results,

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from domain_embed_pipeline.encoding.expansion import encode_chunks
 from domain_embed_pipeline.encoding.sparse import SparseEncoder
 from domain_embed_pipeline.encoding.spec import Encoder
 from domain_embed_pipeline.errors import EncoderMismatchError, ServingError
@@ -137,7 +138,7 @@ def _require_ours(client: QdrantClient, collection: str, encoder: Encoder, retri
 def _encoded_batches(chunks: Sequence[Chunk], encoder: Encoder, metadata: CollectionMetadata) -> Iterator[list[Any]]:
     sparse = SparseEncoder(metadata.sparse_spec) if metadata.sparse_spec is not None else None
     for batch in batches(chunks, BATCH_SIZE):
-        vectors = encoder.encode_passages([chunk.embedding_text for chunk in batch])
+        vectors = encode_chunks(encoder, batch)
         yield points_of(batch, vectors, sparse=sparse, frameworks=metadata.frameworks)
 
 

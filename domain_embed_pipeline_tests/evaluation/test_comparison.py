@@ -149,3 +149,28 @@ def test_a_comparison_survives_the_disk(tmp_path: Path) -> None:
     comparison = compare(GOOD, BASE, serving=BASE, certificate=PASSED, slices=[part])
     save_record(comparison, str(tmp_path / "comparison"))
     assert load_record(Comparison, str(tmp_path / "comparison")) == comparison
+
+
+EXPANDED = dataclasses.replace(HYBRID, expanded=True)
+
+
+def test_questions_in_the_index_do_not_hide_a_model_that_got_worse() -> None:
+    harmed = evaluation_of(BAD.query_results, "harmed", served=GOOD.query_results, mode=EXPANDED)
+    best = evaluation_of(BASE.query_results, "base", served=rows_with([1] * 95 + [8] * 5), mode=EXPANDED)
+    assert compare(harmed, BASE, certificate=PASSED).verdict == "better"
+    comparison = compare(harmed, BASE, expanded_base=best, certificate=PASSED)
+    assert comparison.verdict == "worse"
+    assert "Over the same chunks the base model is significantly better" in comparison.reason
+
+
+def test_what_the_questions_bring_without_training_is_said() -> None:
+    tuned = evaluation_of(GOOD.query_results, "tuned", served=rows_with([1] * 90 + [8] * 10), mode=EXPANDED)
+    best = evaluation_of(BASE.query_results, "base", served=rows_with([1] * 85 + [8] * 15), mode=EXPANDED)
+    comparison = compare(tuned, BASE, expanded_base=best, certificate=PASSED)
+    assert comparison.verdict == "better"
+    assert "with them the base model reaches Recall@5 0.850, the candidate 0.900" in comparison.reason
+
+
+def test_a_candidate_over_plain_chunks_is_not_held_against_expanded_ones() -> None:
+    best = evaluation_of(BASE.query_results, "base", served=rows_with([1] * 95 + [8] * 5), mode=EXPANDED)
+    assert compare(GOOD, BASE, expanded_base=best, certificate=PASSED).against_expanded_base is None

@@ -140,3 +140,18 @@ def test_an_evaluation_survives_the_disk(tmp_path: Path) -> None:
     )
     save_record(evaluation, str(tmp_path / "evaluation"))
     assert load_record(Evaluation, str(tmp_path / "evaluation")) == evaluation
+
+
+def test_an_expanded_mode_is_served_over_questions_and_the_headline_stays_with_the_texts() -> None:
+    corpus = dataclasses.replace(
+        CORPUS,
+        chunks=tuple(
+            dataclasses.replace(c, questions=("blocked pipe",)) if c.chunk_id == "c-stent" else c for c in CORPUS.chunks
+        ),
+    )
+    queries = evaluation_set_of({"q-1": ("pipe", "test", ["c-stent"])})
+    encoder = TableEncoder({"heart": [1, 0], "kidney": [0.9, 0.4], "stent": [0, 1], "pipe": [1, 0.1]})
+    mode = RetrievalMode("hybrid", "dbsf", 2.0, expanded=True)
+    evaluation = evaluate_model(encoder, corpus=corpus, evaluation_set=queries, split="test", clusters={}, mode=mode)
+    assert evaluation.query_results[0].retrieved[0] == "c-heart"
+    assert evaluation.served_query_results[0].retrieved[0] == "c-stent"

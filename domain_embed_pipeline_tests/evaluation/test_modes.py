@@ -73,3 +73,20 @@ def test_the_table_holds_every_mode_and_marks_the_chosen_one() -> None:
 def test_no_dev_query_is_refused() -> None:
     with pytest.raises(EvaluationError, match="0 dev queries"):
         choose_mode([], [], [])
+
+
+def test_expanded_chunks_are_chosen_when_their_questions_find_what_nothing_else_does() -> None:
+    dense, _, answers = rankings([15] * 60, [1] * 60)
+    sparse = [ranking_with("nobody's answer", 1, "sparse")] * 60
+    mode = choose_mode(dense, sparse, answers, expanded=(rankings([1] * 60, [1] * 60)[0], sparse))
+    assert (mode.kind, mode.expanded) == ("dense", True)
+
+
+def test_expansion_that_brings_nothing_is_left_out() -> None:
+    dense, sparse, answers = rankings([1, 2] * 30, [8] * 60)
+    assert not choose_mode(dense, sparse, answers, expanded=(dense, sparse)).expanded
+
+
+def test_too_few_dev_queries_do_not_decide_for_expansion_either() -> None:
+    dense, sparse, answers = rankings([20] * 9, [20] * 9)
+    assert choose_mode(dense, sparse, answers, expanded=rankings([1] * 9, [1] * 9)[:2]) == DENSE

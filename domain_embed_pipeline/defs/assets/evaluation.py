@@ -7,6 +7,7 @@ from domain_embed_pipeline.defs.assets.corpus import OWNERS
 from domain_embed_pipeline.defs.config import ComparisonConfig
 from domain_embed_pipeline.defs.report import write_comparison_report
 from domain_embed_pipeline.defs.resources import Deployment
+from domain_embed_pipeline.encoding.expansion import expand_corpus
 from domain_embed_pipeline.evaluation.comparison import CertificateOutcome, compare
 from domain_embed_pipeline.evaluation.evaluate import clusters_of_chunks, evaluate_model
 from domain_embed_pipeline.evaluation.records import Comparison, Evaluation
@@ -24,9 +25,23 @@ GROUP = "evaluation"
 def baseline_evaluation(
     deployment: Deployment, corpus_chunks: Corpus, document_splits: DocumentSplits, evaluation_set: EvaluationSet
 ) -> dg.MaterializeResult[Evaluation]:
-    """The base model on the test queries, over the whole corpus, in its own best retrieval mode."""
-    workspace = deployment.workspace
-    return _evaluated(workspace.base_model.model_version, deployment, corpus_chunks, document_splits, evaluation_set)
+    """The base model on the test queries, over the whole corpus as it is, in its own best retrieval mode."""
+    version = deployment.workspace.base_model.model_version
+    return _evaluated(version, deployment, corpus_chunks, document_splits, evaluation_set)
+
+
+@dg.asset(group_name=GROUP, kinds={"faiss", "parquet"}, pool="gpu", code_version="1", owners=OWNERS)
+def expanded_baseline_evaluation(
+    deployment: Deployment,
+    corpus_chunks: Corpus,
+    document_splits: DocumentSplits,
+    training_pairs: TrainingPairs,
+    evaluation_set: EvaluationSet,
+) -> dg.MaterializeResult[Evaluation]:
+    """The base model over chunks expanded by their questions: what the questions bring without any training."""
+    version = deployment.workspace.base_model.model_version
+    corpus = expand_corpus(corpus_chunks, training_pairs.pairs, evaluation_set)
+    return _evaluated(version, deployment, corpus, document_splits, evaluation_set)
 
 
 @dg.asset(group_name=GROUP, kinds={"faiss", "parquet"}, pool="gpu", code_version="1", owners=OWNERS)
@@ -34,17 +49,23 @@ def finetuned_evaluation(
     deployment: Deployment,
     corpus_chunks: Corpus,
     document_splits: DocumentSplits,
+    training_pairs: TrainingPairs,
     evaluation_set: EvaluationSet,
     finetuned_model: CandidateResult,
 ) -> dg.MaterializeResult[Evaluation]:
     """The candidate on the same test queries, in the retrieval mode that would be served (chosen on dev)."""
     version = finetuned_model.version.model_version
-    return _evaluated(version, deployment, corpus_chunks, document_splits, evaluation_set)
+    corpus = expand_corpus(corpus_chunks, training_pairs.pairs, evaluation_set)
+    return _evaluated(version, deployment, corpus, document_splits, evaluation_set)
 
 
 @dg.asset(group_name=GROUP, kinds={"faiss", "qdrant"}, pool="gpu", code_version="1", owners=OWNERS)
 def serving_evaluation(
-    deployment: Deployment, corpus_chunks: Corpus, document_splits: DocumentSplits, evaluation_set: EvaluationSet
+    deployment: Deployment,
+    corpus_chunks: Corpus,
+    document_splits: DocumentSplits,
+    training_pairs: TrainingPairs,
+    evaluation_set: EvaluationSet,
 ) -> dg.MaterializeResult[ServingEvaluation]:
     """What is live behind the alias now, on the same test queries; empty before the first swap."""
     workspace = deployment.workspace
@@ -52,7 +73,7 @@ def serving_evaluation(
         workspace.qdrant,
         deployment.settings.serving_alias,
         registry=workspace.registry,
-        corpus=corpus_chunks,
+        corpus=expand_corpus(corpus_chunks, training_pairs.pairs, evaluation_set),
         evaluation_set=evaluation_set,
         clusters=clusters_of_chunks(corpus_chunks, document_splits),
     )
@@ -70,17 +91,20 @@ def model_comparison(
     training_pairs: TrainingPairs,
     finetuned_model: CandidateResult,
     baseline_evaluation: Evaluation,
+    expanded_baseline_evaluation: Evaluation,
     serving_evaluation: ServingEvaluation,
     finetuned_evaluation: Evaluation,
 ) -> dg.MaterializeResult[Comparison]:
     """The verdict `better`, `not_shown` or `worse`, from paired per-query differences with intervals.
 
-    Judged is what would be served, against the best the base model could give and against what is live.
+    Judged is what would be served, against the best the base model could give and against what is live. Questions in
+    the index must not hide a model that got worse: it is compared with the base model over the same chunks, too.
     """
     certificate = training_pairs.certificate
     comparison = compare(
         finetuned_evaluation,
         baseline_evaluation,
+        expanded_base=expanded_baseline_evaluation,
         serving=serving_evaluation.to_beat(finetuned_evaluation),
         certificate=CertificateOutcome(certificate.digest, certificate.passed),
         slices=make_slices(corpus_chunks, evaluation_set, "test"),

@@ -6,8 +6,10 @@ from domain_embed_pipeline.defs import metadata
 from domain_embed_pipeline.defs.assets.corpus import OWNERS
 from domain_embed_pipeline.defs.config import PromotionConfig
 from domain_embed_pipeline.defs.resources import Deployment
+from domain_embed_pipeline.encoding.expansion import expand_corpus
 from domain_embed_pipeline.evaluation.records import Comparison, Evaluation
-from domain_embed_pipeline.records import Corpus
+from domain_embed_pipeline.pairs.records import TrainingPairs
+from domain_embed_pipeline.records import Corpus, EvaluationSet
 from domain_embed_pipeline.serving.live import ServingEvaluation
 from domain_embed_pipeline.serving.promotion import require_promotable
 from domain_embed_pipeline.serving.records import AliasSwap, ServingCollection
@@ -18,7 +20,12 @@ GROUP = "serving"
 
 @dg.asset(group_name=GROUP, kinds={"qdrant"}, pool="qdrant", code_version="1", owners=OWNERS)
 def serving_collection(
-    deployment: Deployment, corpus_chunks: Corpus, finetuned_evaluation: Evaluation, model_comparison: Comparison
+    deployment: Deployment,
+    corpus_chunks: Corpus,
+    training_pairs: TrainingPairs,
+    evaluation_set: EvaluationSet,
+    finetuned_evaluation: Evaluation,
+    model_comparison: Comparison,
 ) -> dg.MaterializeResult[ServingCollection]:
     """The whole corpus, encoded by the candidate, in a collection of its own beside the live one.
 
@@ -29,7 +36,7 @@ def serving_collection(
         collection = build_verified_collection(
             store,
             deployment.settings.serving_alias,
-            corpus=corpus_chunks,
+            corpus=expand_corpus(corpus_chunks, training_pairs.pairs, evaluation_set),
             evaluation=finetuned_evaluation,
             encoder=workspace.registry.encoder(model_comparison.candidate_model_version),
         )
