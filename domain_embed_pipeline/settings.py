@@ -7,6 +7,7 @@ settings dataclasses beside the function that uses them.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -58,6 +59,37 @@ class DeploymentSettings(BaseSettings):
     qdrant_api_key: SecretStr | None = Field(default=None, description="Key of the Qdrant server.")
     qdrant_prefer_grpc: bool = Field(default=False, description="Use gRPC for vectors; needs port 6334.")
     qdrant_timeout_s: int = Field(default=60, ge=1, description="Seconds before one Qdrant request is given up.")
+    qdrant_grpc_port: int = Field(default=6334, ge=1, le=65535, description="Port of gRPC on the Qdrant server.")
+    qdrant_ca_file: str | None = Field(
+        default=None, description="PEM file of the authority that signed the server's certificate, if it is your own."
+    )
+    qdrant_client_cert_file: str | None = Field(
+        default=None, description="PEM file of our certificate and its key, where the server asks for one (mutual TLS)."
+    )
+    qdrant_shards: int | None = Field(
+        default=None,
+        ge=1,
+        description="Shards of a new collection: a multiple of the number of nodes, or some nodes stay idle.",
+    )
+    qdrant_replicas: int | None = Field(
+        default=None, ge=1, description="Copies of each shard. With one, a node that is down takes its shards along."
+    )
+    qdrant_write_consistency: int | None = Field(
+        default=None, ge=1, description="Replicas that must confirm a write; more than there are refuses every write."
+    )
+    qdrant_quantization: Literal["none", "int8"] = Field(
+        default="none",
+        description="int8 needs a quarter of the memory; queries rescore twice the candidates with the full vectors.",
+    )
+    qdrant_vectors_on_disk: bool = Field(
+        default=False, description="Full vectors on disk instead of in memory; slow disks then slow every query."
+    )
+    qdrant_upload_batch: int = Field(
+        default=128, ge=1, le=10_000, description="Points in one upload; large ones hit the server's limit of 32 MB."
+    )
+    qdrant_upload_parallel: int = Field(
+        default=2, ge=1, le=32, description="Uploads at a time; many slow down the queries that the server answers."
+    )
     anthropic_api_key: SecretStr | None = Field(
         default=None,
         validation_alias=AliasChoices("DOMAIN_EMBED_ANTHROPIC_API_KEY", "ANTHROPIC_API_KEY", "anthropic_api_key"),

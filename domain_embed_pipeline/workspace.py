@@ -16,6 +16,7 @@ from domain_embed_pipeline.records import Corpus
 from domain_embed_pipeline.registry.base import register_base_model
 from domain_embed_pipeline.registry.lineage import LineageLog
 from domain_embed_pipeline.registry.versions import ModelRegistry, ModelVersion
+from domain_embed_pipeline.serving.records import BuildSettings
 from domain_embed_pipeline.serving.retriever import Retriever
 from domain_embed_pipeline.serving.store import QdrantSettings, open_store
 from domain_embed_pipeline.settings import DeploymentSettings
@@ -88,7 +89,24 @@ class Workspace:
             url=settings.qdrant_url,
             api_key=key.get_secret_value() if key else None,
             prefer_grpc=settings.qdrant_prefer_grpc,
+            grpc_port=settings.qdrant_grpc_port,
+            ca_file=settings.qdrant_ca_file,
+            client_cert_file=settings.qdrant_client_cert_file,
             timeout_s=settings.qdrant_timeout_s,
+        )
+
+    @property
+    def build_settings(self) -> BuildSettings:
+        """How new collections are laid out and loaded; an embedded store ignores all but the batch size."""
+        settings = self.settings
+        return BuildSettings(
+            batch_size=settings.qdrant_upload_batch,
+            parallel=settings.qdrant_upload_parallel,
+            shard_number=settings.qdrant_shards,
+            replication_factor=settings.qdrant_replicas,
+            write_consistency_factor=settings.qdrant_write_consistency,
+            quantization=settings.qdrant_quantization,
+            vectors_on_disk=settings.qdrant_vectors_on_disk,
         )
 
     @contextlib.contextmanager

@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from domain_embed_pipeline.settings import DeploymentSettings
+from domain_embed_pipeline.workspace import Workspace
 
 
 def test_defaults_need_no_server_and_no_key() -> None:
@@ -74,3 +75,26 @@ def test_an_alias_that_could_be_a_path_or_a_query_is_refused(alias: str) -> None
 def test_every_setting_says_what_it_is_for() -> None:
     silent = [name for name, field in DeploymentSettings.model_fields.items() if not field.description]
     assert silent == []
+
+
+def test_a_server_of_any_size_is_a_matter_of_settings_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = {
+        "URL": "https://qdrant.internal:6333", "API_KEY": "s3cret", "PREFER_GRPC": "true", "GRPC_PORT": "7334",
+        "CA_FILE": "ca.pem", "CLIENT_CERT_FILE": "us.pem", "SHARDS": "6", "REPLICAS": "3", "WRITE_CONSISTENCY": "2",
+        "QUANTIZATION": "int8", "VECTORS_ON_DISK": "true", "UPLOAD_BATCH": "256", "UPLOAD_PARALLEL": "4",
+    }  # fmt: skip
+    for name, value in wanted.items():
+        monkeypatch.setenv(f"DOMAIN_EMBED_QDRANT_{name}", value)
+    workspace = Workspace(DeploymentSettings())
+    store, build = workspace.qdrant, workspace.build_settings
+    assert (store.url, store.api_key, store.prefer_grpc, store.grpc_port) == (wanted["URL"], "s3cret", True, 7334)
+    assert (store.ca_file, store.client_cert_file) == ("ca.pem", "us.pem")
+    assert (build.shard_number, build.replication_factor, build.write_consistency_factor) == (6, 3, 2)
+    assert (build.quantization, build.vectors_on_disk, build.batch_size, build.parallel) == ("int8", True, 256, 4)
+
+
+@pytest.mark.parametrize(("name", "value"), [("SHARDS", "0"), ("QUANTIZATION", "binary"), ("UPLOAD_PARALLEL", "500")])
+def test_a_server_setting_out_of_bounds_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"DOMAIN_EMBED_QDRANT_{name}", value)
+    with pytest.raises(ValidationError):
+        DeploymentSettings()

@@ -55,7 +55,7 @@ class Subject:
 
 
 def configuration(subject: Subject, plan: CollectionPlan) -> CheckResult:
-    """Vector names, dimension, distance, IDF; on a server also quantization, replicas and payload indexes."""
+    """Vector names, dimension, distance, IDF; on a server also quantization, shards, replicas and payload indexes."""
     info = subject.info()
     params = info.config.params
     dense = (params.vectors or {}).get(DENSE_VECTOR)
@@ -81,9 +81,9 @@ def configuration(subject: Subject, plan: CollectionPlan) -> CheckResult:
             "indexing_threshold": plan.settings.indexing_threshold_kb,
             "payload_indexes": sorted(INDEXED_KEYS),
         }
-        if plan.settings.replication_factor is not None:
-            seen["replication_factor"] = params.replication_factor
-            wanted["replication_factor"] = plan.settings.replication_factor
+        for name in ("shard_number", "replication_factor", "write_consistency_factor"):
+            if getattr(plan.settings, name) is not None:
+                seen[name], wanted[name] = getattr(params, name), getattr(plan.settings, name)
     return _equality("configuration", seen, wanted)
 
 

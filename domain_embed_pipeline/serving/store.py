@@ -38,6 +38,11 @@ class QdrantSettings:
     url: str | None = None
     api_key: str | None = field(default=None, repr=False)
     prefer_grpc: bool = False
+    grpc_port: int = 6334
+    ca_file: str | None = None
+    """PEM file of the authority that signed the server's certificate; None for those the system knows."""
+    client_cert_file: str | None = None
+    """PEM file of our own certificate and its key, where the server asks for one."""
     timeout_s: int = 60
     """Of one request to a server; the client's own default of 5 s is too short for big batches."""
     lock_timeout_s: float = 30.0
@@ -48,6 +53,11 @@ class QdrantSettings:
             raise ConfigurationError(
                 f"Vector store needs either a path or a url; got path={self.path!r}, url={self.url!r}.",
                 fix="Set DOMAIN_EMBED_QDRANT_URL for a server, or leave it empty for the embedded store.",
+            )
+        if (self.ca_file or self.client_cert_file) and not str(self.url).startswith("https://"):
+            raise ConfigurationError(
+                f"A certificate is set, but {self.url or self.path} is not reached over TLS.",
+                fix="Begin DOMAIN_EMBED_QDRANT_URL with https://, or remove the certificate's setting.",
             )
 
 
@@ -88,9 +98,34 @@ def _connect(settings: QdrantSettings) -> QdrantClient:
         url=settings.url,
         api_key=settings.api_key,
         prefer_grpc=settings.prefer_grpc,
+        grpc_port=settings.grpc_port,
         timeout=settings.timeout_s,
         check_compatibility=False,
+        **_tls(settings),
     )
+
+
+def _tls(settings: QdrantSettings) -> dict[str, Any]:
+    """Our own certificates, for the client's REST side and its gRPC side."""
+    if settings.ca_file is None and settings.client_cert_file is None:
+        return {}
+    import ssl
+
+    try:
+        context = ssl.create_default_context(cafile=settings.ca_file)
+        channel: dict[str, bytes] = {}
+        if settings.ca_file is not None:
+            channel["root_certificates"] = Path(settings.ca_file).read_bytes()
+        if settings.client_cert_file is not None:
+            context.load_cert_chain(settings.client_cert_file)
+            ours = Path(settings.client_cert_file).read_bytes()
+            channel |= {"private_key": ours, "certificate_chain": ours}
+    except OSError as error:
+        raise ConfigurationError(
+            f"The certificates {settings.ca_file or ''} {settings.client_cert_file or ''} cannot be used: {error}",
+            fix="Give DOMAIN_EMBED_QDRANT_CA_FILE and DOMAIN_EMBED_QDRANT_CLIENT_CERT_FILE readable PEM files.",
+        ) from error
+    return {"verify": context, "grpc_options": channel}
 
 
 @contextlib.contextmanager

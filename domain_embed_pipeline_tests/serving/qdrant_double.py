@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import ssl
 import threading
 import time
 import warnings
@@ -21,6 +22,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import TypeAdapter
 from qdrant_client import QdrantClient, models
+
+_LAYOUT = ("shard_number", "replication_factor", "write_consistency_factor")
 
 
 @dataclass
@@ -42,10 +45,15 @@ class RefusedError(Exception):
 
 
 class QdrantDouble:
-    def __init__(self, api_key: str | None = None) -> None:
+    def __init__(
+        self, api_key: str | None = None, certificate: str | None = None, accepted_client: str | None = None
+    ) -> None:
+        """`certificate` (PEM with key) makes it speak TLS, `accepted_client` makes it ask for a client's own."""
         self.memory = QdrantClient(":memory:")
         self.api_key = api_key
         self.requests: list[str] = []
+        self.searches: list[dict[str, Any]] = []
+        """Bodies of queries as they came."""
         self.indexing_thresholds: list[int | None] = []
         """In force at each upload."""
         self.faults: list[Fault] = []
@@ -65,7 +73,14 @@ class QdrantDouble:
         self._lock = threading.RLock()
         self._server = LoopbackServer(("127.0.0.1", 0), Handler)
         self._server.double = self
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        scheme = "http"
+        if certificate is not None:
+            scheme = "https"
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=accepted_client)
+            context.verify_mode = ssl.CERT_REQUIRED if accepted_client else ssl.CERT_NONE
+            context.load_cert_chain(certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self.url = f"{scheme}://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         self._thread.start()
 
@@ -121,7 +136,7 @@ class QdrantDouble:
         self.extras[name] = {
             "optimizers": dict(body.get("optimizers_config") or {}),
             "quantization": body.get("quantization_config"),
-            "params": {key: body[key] for key in ("shard_number", "replication_factor") if body.get(key)},
+            "params": {key: body[key] for key in _LAYOUT if body.get(key)},
             "indexes": {},
         }
         return True
@@ -223,6 +238,7 @@ class QdrantDouble:
         return {"count": self.memory.count(name, count_filter=request.filter, exact=True).count}
 
     def query(self, name: str, body: Any) -> Any:
+        self.searches.append(body)
         request = models.QueryRequest(**body)
         exact = request.params is not None and bool(request.params.exact)
         if exact and self.forbids_exact:
@@ -319,8 +335,10 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def running_double(api_key: str | None = None) -> Iterator[QdrantDouble]:
-    double = QdrantDouble(api_key)
+def running_double(
+    api_key: str | None = None, certificate: str | None = None, accepted_client: str | None = None
+) -> Iterator[QdrantDouble]:
+    double = QdrantDouble(api_key, certificate, accepted_client)
     try:
         yield double
     finally:

@@ -10,7 +10,7 @@ from qdrant_client import models
 from domain_embed_pipeline.encoding.spec import EncoderSpec
 from domain_embed_pipeline.errors import ConfigurationError, EncoderMismatchError, ServingError, StoreLockedError
 from domain_embed_pipeline.evaluation.records import RetrievalMode
-from domain_embed_pipeline.serving.records import SearchRequest
+from domain_embed_pipeline.serving.records import BuildSettings, SearchRequest
 from domain_embed_pipeline.serving.retriever import Retriever
 from domain_embed_pipeline.serving.store import QdrantSettings
 from domain_embed_pipeline.serving.updates import reconcile_collection
@@ -69,6 +69,20 @@ def test_a_sparse_collection_is_asked_for_words(place: Place) -> None:
     with retriever_of(place, OLD) as retriever:
         assert retriever.search("what is procedure p41", k=3)[0].chunk_id == CHUNKS[41].chunk_id
         assert retriever.search("xylophone", k=3) == ()
+
+
+@pytest.mark.parametrize("mode", [DENSE, HYBRID], ids=["dense", "hybrid"])
+def test_a_quantized_collection_is_asked_to_rescore(
+    remote: Workplace, double: QdrantDouble, mode: RetrievalMode
+) -> None:
+    settings = BuildSettings(quantization="int8")
+    remote.go_live(plan_of(OLD, CHUNKS, mode=mode, settings=settings), CHUNKS, OLD)
+    with retriever_of(Place(remote.settings, remote.lock_folder), OLD) as retriever:
+        double.searches.clear()
+        retriever.search(QUERY, k=3)
+    (search,) = double.searches
+    dense = search if mode is DENSE else next(part for part in search["prefetch"] if part["using"] == "dense")
+    assert dense["params"]["quantization"] == {"rescore": True, "oversampling": 2.0}
 
 
 def test_a_hybrid_collection_is_asked_for_both_in_one_request(remote: Workplace, double: QdrantDouble) -> None:

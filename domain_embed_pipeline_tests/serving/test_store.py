@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -180,3 +181,86 @@ def test_a_server_gets_the_key(tmp_path: Path) -> None:
             assert client.get_collections().collections == []
         with open_store(QdrantSettings(url=guarded.url)) as client, pytest.raises(Exception, match="401"):
             client.get_collections()
+
+
+# --- TLS ---
+
+OPENSSL = shutil.which("openssl")
+needs_openssl = pytest.mark.skipif(OPENSSL is None, reason="makes certificates with the openssl command")
+
+
+def certificate_in(folder: Path, name: str) -> str:
+    """A self-signed certificate for 127.0.0.1 with its key, in one PEM file."""
+    key, certificate, both = (folder / f"{name}.{part}" for part in ("key", "crt", "pem"))
+    command = f"{OPENSSL} req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN={name}"
+    subprocess.run(
+        [*command.split(), "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)],
+        check=True,
+        capture_output=True,
+    )
+    both.write_bytes(key.read_bytes() + certificate.read_bytes())
+    return str(both)
+
+
+@needs_openssl
+def test_a_server_with_a_certificate_of_ones_own_is_reached_over_tls(tmp_path: Path) -> None:
+    own = certificate_in(tmp_path, "server")
+    with running_double(certificate=own) as server:
+        assert server.url.startswith("https://")
+        with open_store(QdrantSettings(url=server.url, ca_file=own)) as client:
+            assert client.get_collections().collections == []
+        with open_store(QdrantSettings(url=server.url)) as client, pytest.raises(Exception, match="CERTIFICATE_VERIFY"):
+            client.get_collections()
+
+
+@needs_openssl
+def test_a_server_that_asks_for_our_certificate_gets_it(tmp_path: Path) -> None:
+    own, ours = certificate_in(tmp_path, "server"), certificate_in(tmp_path, "ours")
+    with running_double(certificate=own, accepted_client=ours) as server:
+        settings = QdrantSettings(url=server.url, ca_file=own, client_cert_file=ours)
+        with open_store(settings) as client:
+            assert client.get_collections().collections == []
+        with open_store(QdrantSettings(url=server.url, ca_file=own)) as client, pytest.raises(Exception, match="ert"):
+            client.get_collections()
+
+
+def test_a_certificate_for_a_server_without_tls_is_a_mistake() -> None:
+    with pytest.raises(ConfigurationError, match="https://"):
+        QdrantSettings(url="http://localhost:6333", ca_file="ca.pem")
+
+
+def test_a_certificate_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    settings = QdrantSettings(url="https://localhost:1", ca_file=str(tmp_path / "missing.pem"))
+    with pytest.raises(ConfigurationError, match=r"missing\.pem.*QDRANT_CA_FILE"), open_store(settings):
+        pass
+
+
+@needs_openssl
+def test_grpc_goes_to_its_port_over_the_same_tls_with_the_key(tmp_path: Path) -> None:
+    grpc = pytest.importorskip("grpc")
+    from concurrent.futures import ThreadPoolExecutor
+
+    from qdrant_client import grpc as messages
+
+    seen: dict[str, str] = {}
+
+    class Points(messages.points_service_pb2_grpc.PointsServicer):  # type: ignore[attr-defined]
+        def Count(self, request: object, context: object) -> object:  # noqa: N802
+            seen.update(dict(context.invocation_metadata()))  # type: ignore[attr-defined]
+            return messages.CountResponse(result=messages.CountResult(count=7), time=0.0)
+
+    own = certificate_in(tmp_path, "server")
+    both = Path(own).read_bytes()
+    server = grpc.server(ThreadPoolExecutor(2))
+    messages.points_service_pb2_grpc.add_PointsServicer_to_server(Points(), server)  # type: ignore[attr-defined]
+    port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(both, both)]))
+    server.start()
+    settings = QdrantSettings(
+        url="https://127.0.0.1:1", api_key="s3cret", prefer_grpc=True, grpc_port=port, ca_file=own
+    )
+    try:
+        with open_store(settings) as client:
+            assert client.count("manuals", exact=True).count == 7
+    finally:
+        server.stop(None)
+    assert seen["api-key"] == "s3cret"

@@ -39,6 +39,7 @@ def serving_collection(
             corpus=expand_corpus(corpus_chunks, training_pairs.pairs, evaluation_set),
             evaluation=finetuned_evaluation,
             encoder=workspace.registry.encoder(model_comparison.candidate_model_version),
+            settings=workspace.build_settings,
         )
     return dg.MaterializeResult(
         value=collection,
