@@ -60,21 +60,12 @@ def rollback(
     reason: Annotated[str, typer.Option(help="Why; it is recorded.")] = "rolled back from the command line",
 ) -> None:
     """Point the alias back at an earlier collection, in one call."""
-    from domain_embed_pipeline.serving.alias import rollback as roll_back
+    from domain_embed_pipeline.serving.going_back import go_back
 
     workspace = open_workspace()
     alias = workspace.settings.serving_alias
     with workspace.open_store() as client:
-        swap = roll_back(client, alias, to, lock_folder=workspace.locks)
-    if swap.swapped:
-        workspace.lineage.record(
-            "rollback",
-            alias=alias,
-            model_version=swap.model_version,
-            collection=swap.collection,
-            previous_collection=swap.previous_collection,
-            reason=reason,
-        )
+        swap = go_back(client, alias, to, reason=reason, lineage=workspace.lineage, lock_folder=workspace.locks)
     write(f"{alias} -> {swap.collection} ({swap.reason})")
 
 

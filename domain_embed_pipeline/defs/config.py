@@ -206,3 +206,14 @@ class PromotionConfig(dg.Config):
         default=None, description="Go live without a passing verdict, for this reason; it is recorded for ever."
     )
     keep_previous: int = Field(default=2, ge=0, le=100, description="Earlier collections kept for rollback.")
+
+
+class RollbackConfig(dg.Config):
+    """Where to, and why."""
+
+    to: str | None = Field(
+        default=None, description="Model version or collection; what was live before when it is not given."
+    )
+    reason: str = Field(
+        default="rolled back from the UI", min_length=1, max_length=2000, description="Why; it is kept in the lineage."
+    )

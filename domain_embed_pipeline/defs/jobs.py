@@ -2,6 +2,8 @@
 
 import dagster as dg
 
+from domain_embed_pipeline.defs.rollback import rollback_alias_job
+
 EXCLUSIVE = {"domain_embed/exclusive": "retrain"}
 """Runs with this tag wait for each other (`dagster.yaml`)."""
 
@@ -31,4 +33,4 @@ promote_job = dg.define_asset_job(
     tags=EXCLUSIVE,
 )
 
-ALL_JOBS = [retrain_and_promote_job, evaluate_job, promote_job]
+ALL_JOBS = [retrain_and_promote_job, evaluate_job, promote_job, rollback_alias_job]
