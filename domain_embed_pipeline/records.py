@@ -115,6 +115,8 @@ class DocumentSplits:
     """False when the user's own queries are the evaluation set: every document then may be trained on."""
     documents: tuple[DocumentSplit, ...]
     chunk_clusters: tuple[ChunkCluster, ...]
+    settings_digest: str = ""
+    """Of shares and seed: splits made with other ones are no guide for these."""
 
 
 @dataclass(frozen=True, slots=True)

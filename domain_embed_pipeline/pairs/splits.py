@@ -39,6 +39,11 @@ class SplitSettings:
     """A cluster with more than this share of all chunks is always trained on; held out, it would starve training."""
     clusters: ClusterSettings = field(default_factory=ClusterSettings)
 
+    @property
+    def digest(self) -> str:
+        """Of what decides the side of a cluster: shares and seed."""
+        return digest_of("splits", str(self.dev_share), str(self.test_share), str(self.seed))[:12]
+
     def __post_init__(self) -> None:
         if min(self.dev_share, self.test_share) <= 0 or self.dev_share + self.test_share > 0.8:
             raise PairsError(
@@ -66,7 +71,7 @@ def split_documents(
         corpus: All documents and chunks.
         settings: Shares and seed.
         has_user_queries: True when the user's own queries are the evaluation set: nothing is then held out.
-        previous: Splits of an earlier version of the corpus.
+        previous: Splits of an earlier version of the corpus; of no effect when made with other shares or another seed.
 
     Raises:
         CorpusTooSmallError: If there are fewer independent documents than `minimum_clusters`.
@@ -79,7 +84,8 @@ def split_documents(
     if has_user_queries:
         sides: dict[str, Split] = dict.fromkeys(members, "train")
     else:
-        sides = _sides(members, _chunk_shares(corpus, document_clusters), settings, previous)
+        earlier = previous if previous is not None and previous.settings_digest == settings.digest else None
+        sides = _sides(members, _chunk_shares(corpus, document_clusters), settings, earlier)
     rows = tuple(
         DocumentSplit(document_id, cluster_id, sides[cluster_id])
         for document_id, cluster_id in sorted(document_clusters.items())
@@ -87,7 +93,7 @@ def split_documents(
     clusters = tuple(ChunkCluster(chunk_id, cluster_id) for chunk_id, cluster_id in sorted(chunk_clusters.items()))
     parts = [f"{row.document_id}\x00{row.cluster_id}\x00{row.split}" for row in rows]
     version = version_of("splits", [*parts, *(f"{row.chunk_id}\x00{row.cluster_id}" for row in clusters)])
-    return DocumentSplits(corpus.corpus_version, version, not has_user_queries, rows, clusters)
+    return DocumentSplits(corpus.corpus_version, version, not has_user_queries, rows, clusters, settings.digest)
 
 
 def chunk_sides(corpus: Corpus, splits: DocumentSplits) -> dict[str, ChunkSide]:

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from domain_embed_pipeline.defs.assets.corpus import document_splits
+from domain_embed_pipeline.defs.config import SplitConfig
+from domain_embed_pipeline.defs.resources import Deployment
 from domain_embed_pipeline.errors import CorpusTooSmallError, PairsError
 from domain_embed_pipeline.pairs.splits import SplitSettings, chunk_sides, split_documents
 from domain_embed_pipeline.records import Corpus
+from domain_embed_pipeline.tables import save_record
 from domain_embed_pipeline_tests.pairs.helpers import chunk_of, corpus_of, documents_of, passage, split_of
 
 _CHUNKS = {number: documents_of(1, start=number, chunks_each=1) for number in range(60)}
@@ -126,6 +131,29 @@ def test_earlier_sides_are_kept_when_a_near_duplicate_arrives() -> None:
     ]
     now = split_of(split_documents(corpus_of([*before.chunks, *copies]), has_user_queries=False, previous=earlier))
     assert {name: now[name] for name in sides} == sides
+
+
+def test_the_asset_goes_by_the_splits_of_the_last_run(tmp_path: Path) -> None:
+    before = _corpus(range(40))
+    earlier = split_documents(before, has_user_queries=False, settings=SplitConfig().to_settings())
+    sides = split_of(earlier)
+    test_chunks = [chunk for chunk in before.chunks if sides[chunk.document_id] == "test"]
+    copies = [chunk_of(f"{chunk.text} Copied.", f"0copy{n}.md") for n, chunk in enumerate(test_chunks * 3)]
+    now = corpus_of([*before.chunks, *copies])
+    save_record(earlier, str(tmp_path / "tables" / "document_splits"))
+    result = document_splits(
+        deployment=Deployment(artifacts_path=str(tmp_path)), config=SplitConfig(), corpus_chunks=now
+    )
+    assert {name: split_of(result.value)[name] for name in sides} == sides  # type: ignore[union-attr]
+    assert {split_of(result.value)[f"0copy{n}.md"] for n in range(len(copies))} == {"test"}  # type: ignore[union-attr]
+
+
+def test_splits_made_with_another_seed_are_no_guide() -> None:
+    corpus = _corpus(range(40))
+    earlier = split_documents(corpus, has_user_queries=False, settings=SplitSettings(seed=1))
+    fresh = split_documents(corpus, has_user_queries=False, settings=SplitSettings(seed=2))
+    assert split_documents(corpus, has_user_queries=False, settings=SplitSettings(seed=2), previous=earlier) == fresh
+    assert split_of(fresh) != split_of(earlier)
 
 
 def test_when_sides_become_near_duplicates_test_goes_before_train(caplog: pytest.LogCaptureFixture) -> None:

@@ -31,13 +31,14 @@ def document_splits(
 ) -> dg.MaterializeResult[DocumentSplits]:
     """Train, dev and test sides of the documents, decided before any question is written.
 
-    Near-duplicate documents are one cluster and stay together. A stable hash keeps each on its side as the corpus
-    grows. With queries of your own nothing is held out: they are the test.
+    Near-duplicate documents are one cluster and stay together. A stable hash, and the splits of the last run, keep each
+    on its side as the corpus grows. With queries of your own nothing is held out: they are the test.
     """
     splits = split_documents(
         corpus_chunks,
         settings=config.to_settings(),
         has_user_queries=deployment.settings.queries_path is not None,
+        previous=deployment.workspace.stored(DocumentSplits, "document_splits"),
     )
     return dg.MaterializeResult(
         value=splits, metadata=metadata.of_splits(splits), data_version=dg.DataVersion(splits.splits_version)

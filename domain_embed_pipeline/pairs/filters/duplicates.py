@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from domain_embed_pipeline.pairs.filters.base import Verdict, preference, rejection
 from domain_embed_pipeline.pairs.filters.settings import FilterSettings
 from domain_embed_pipeline.pairs.records import FilterResult
-from domain_embed_pipeline.pairs.shingles import comparison_key, jaccard, shingle_hashes, words_of
+from domain_embed_pipeline.pairs.shingles import comparison_key, words_of
 from domain_embed_pipeline.records import TrainingPair
 
 _TRIGRAM = 3
@@ -104,10 +104,14 @@ class _Seen:
         self.anchor = anchor
         self.key = " ".join(words)
         self.words = sorted(words)
-        self.trigrams = shingle_hashes(list(self.key), _TRIGRAM)
+        self.trigrams = {self.key[start : start + _TRIGRAM] for start in range(max(1, len(self.key) - _TRIGRAM + 1))}
 
     def is_like(self, other: _Seen, settings: FilterSettings) -> bool:
-        smaller, larger = sorted((self.trigrams.size, other.trigrams.size))
+        if self.words == other.words:
+            return True
+        # The ratio of sizes bounds the Jaccard from above and costs nothing.
+        smaller, larger = sorted((len(self.trigrams), len(other.trigrams)))
         if smaller < settings.near_duplicate_share * larger:
-            return self.words == other.words
-        return self.words == other.words or jaccard(self.trigrams, other.trigrams) >= settings.near_duplicate_share
+            return False
+        shared = len(self.trigrams & other.trigrams)
+        return shared >= settings.near_duplicate_share * (smaller + larger - shared)
