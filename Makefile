@@ -9,20 +9,21 @@ export DAGSTER_DISABLE_TELEMETRY = yes
 # The sample domain, unless you point somewhere else (see README, "Your own documents").
 SAMPLE_ENV := $(if $(DOMAIN_EMBED_CORPUS_PATH),,DOMAIN_EMBED_CORPUS_PATH=data/corpus DOMAIN_EMBED_QUERIES_PATH=data/queries)
 
-.PHONY: help demo test check test-slow bench ui clean
+.PHONY: help demo test check docs test-slow bench ui clean
 
 help:
 	@echo "make demo       sample documents to a served index, with the verdict (about 10 minutes on 2 cores)"
 	@echo "make ui         the Dagster web UI and daemon on http://localhost:3000"
 	@echo "make test       the test suite without the slow tests"
-	@echo "make check      lint, format and types"
+	@echo "make check      lint, format, types, and the documentation site with every warning an error"
+	@echo "make docs       the documentation site, in build/docs"
 	@echo "make test-slow  everything that is too slow for make test"
 	@echo "make bench      BEIR_DIR=... [QUESTIONS=...]: recipes side by side"
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt "torch"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[ui,minilm,postgres,dev,dev-frameworks]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[ui,minilm,postgres,dev,dev-frameworks,docs]"
 	touch $@
 
 demo: $(READY)
@@ -35,10 +36,13 @@ test: $(READY)
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m "slow or postgres or browser"
 
-check: $(READY)
+check: $(READY) docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+
+docs: $(READY)
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs build/docs
 
 ui: $(READY)
 	mkdir -p "$(DAGSTER_HOME)" && cp dagster.yaml "$(DAGSTER_HOME)/dagster.yaml"
@@ -48,4 +52,4 @@ bench: $(READY)
 	$(BIN)/domain-embed bench "$(BEIR_DIR)" $(if $(QUESTIONS),--questions "$(QUESTIONS)")
 
 clean:
-	rm -rf $(VENV) .dagster_home data/artifacts
+	rm -rf $(VENV) .dagster_home build data/artifacts

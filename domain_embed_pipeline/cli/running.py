@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
@@ -14,6 +15,10 @@ NOT_BETTER = 20
 def run(
     profile: Annotated[str, typer.Option(help="Named set of knobs: demo, cpu, gpu or production.")] = "cpu",
     job: Annotated[str, typer.Option(help="Job to run.")] = "retrain_and_promote_job",
+    config_file: Annotated[
+        Path | None,
+        typer.Option("--config", exists=True, dir_okay=False, help="YAML run config, laid over the profile's knobs."),
+    ] = None,
     override_reason: Annotated[
         str | None, typer.Option(help="Go live without a passing verdict (promote_job); recorded for ever.")
     ] = None,
@@ -31,6 +36,8 @@ def run(
     if profile not in PROFILES:
         raise typer.BadParameter(f"{profile!r} is not one of {', '.join(PROFILES)}.", param_hint="--profile")
     config = run_config_of(profile) if job == "retrain_and_promote_job" else {}
+    if config_file is not None:
+        config = _laid_over(config, _read_config(config_file))
     if override_reason is not None:
         config.setdefault("ops", {})["serving_alias"] = {"config": {"override_reason": override_reason}}
     with open_instance(dagster_home()) as instance:
@@ -47,3 +54,24 @@ def run(
         print_result(open_workspace(), home=dagster_home())
     if not outcome.succeeded:
         raise typer.Exit(NOT_BETTER)
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise typer.BadParameter(f"{path} is not YAML: {error}", param_hint="--config") from error
+    if not isinstance(config, dict):
+        raise typer.BadParameter(f"{path} holds no mapping; begin with ops:", param_hint="--config")
+    return config
+
+
+def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Both, key by key; where both have a value, the one above holds."""
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        merged[key] = _laid_over(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged

@@ -57,6 +57,12 @@ class QuestionsConfig(dg.Config):
         default="auto", description="`batch` costs half and may take hours; `auto` takes it for many chunks."
     )
     max_cost_usd: float = Field(default=5.0, ge=0, le=10_000, description="Ceiling of this run; all so far is kept.")
+    input_usd_per_mtok: float | None = Field(
+        default=None, ge=0, le=10_000, description="Price of a model outside the price table; 0 for your own server."
+    )
+    output_usd_per_mtok: float | None = Field(
+        default=None, ge=0, le=10_000, description="As above; without both, a model that is not known stops the run."
+    )
 
     def to_settings(self) -> QuestionSettings:
         """The library's settings."""
@@ -67,6 +73,8 @@ class QuestionsConfig(dg.Config):
             example_queries=tuple(self.example_queries),
             mode=self.mode,
             max_cost_usd=self.max_cost_usd,
+            input_usd_per_mtok=self.input_usd_per_mtok,
+            output_usd_per_mtok=self.output_usd_per_mtok,
         )
 
 
