@@ -53,6 +53,14 @@ def test_importing_questions_twice_adds_them_once(planted: PlantedCorpus) -> Non
     assert second["added"] == 0
 
 
+def test_importing_questions_of_another_corpus_fails_and_says_what_to_name(planted: PlantedCorpus) -> None:
+    planted.questions.write_text('{"chunk_id": "elsewhere_0", "natural": "How is it?"}\n', encoding="utf-8")
+    result = RUNNER.invoke(app, ["questions", "import", str(planted.questions)])
+    assert result.exit_code == 1
+    assert "'elsewhere_0'" in result.stderr
+    assert "document path" in result.stderr
+
+
 def test_status_before_the_first_run_says_what_to_do(planted: PlantedCorpus) -> None:
     assert "domain-embed run" in RUNNER.invoke(app, ["status"]).stdout
     state = json.loads(RUNNER.invoke(app, ["status", "--json"]).stdout)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from domain_embed_pipeline.cli.common import AsJson, open_workspace, write
+
+if TYPE_CHECKING:
+    from domain_embed_pipeline.questions.imports import ImportSummary
 
 
 def import_(
@@ -20,7 +23,9 @@ def import_(
     """Put questions that you have already into the ledger, so that nobody is asked (or paid) for them.
 
     Each line names a chunk by `chunk_id` (the corpus's own `_id`, or ours) or by its `text`; every other key is a
-    style whose value is a question or a list of them. Importing a file twice changes nothing.
+    style whose value is a question or a list of them. A `chunk_id` that is a document's path names the document, and
+    each question goes to its nearest chunk. Importing a file twice changes nothing. Exit code 1 when no line names
+    anything in the corpus.
     """
     from domain_embed_pipeline.questions.imports import import_questions
 
@@ -29,13 +34,22 @@ def import_(
         summary = import_questions(str(file), corpus=workspace.load_corpus(), ledger=ledger, generator=generator)
     if as_json:
         write(json.dumps(dataclasses.asdict(summary), ensure_ascii=False))
-        return
+    else:
+        _print_import(file, summary)
+    if not summary.matched_lines:
+        raise typer.Exit(1)
+
+
+def _print_import(file: Path, summary: ImportSummary) -> None:
     write(
         f"{file}: {summary.questions} questions for {summary.chunks} chunks, {summary.added} of them new; "
         f"{len(summary.unmatched)} lines name no chunk, {len(summary.bad)} lines are unusable."
     )
     for problem in (*summary.unmatched, *summary.bad)[:10]:
         typer.secho(f"  line {problem.line_number}: {problem.detail}", err=True, fg="yellow")
+    if not summary.matched_lines:
+        fix = "Name chunks as the corpus at DOMAIN_EMBED_CORPUS_PATH does: by _id, by text, or by document path."
+        typer.secho(f"  Nothing was imported. Fix: {fix}", err=True, fg="red")
 
 
 def estimate_(as_json: AsJson = False) -> None:

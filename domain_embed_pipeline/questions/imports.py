@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ from domain_embed_pipeline.errors import QuestionImportError
 from domain_embed_pipeline.ids import normalise_text
 from domain_embed_pipeline.questions.ledger import Ledger, RecordedQuestion
 from domain_embed_pipeline.questions.parsing import cleaned, reason_against_question
-from domain_embed_pipeline.records import Corpus
+from domain_embed_pipeline.records import Chunk, Corpus
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +28,7 @@ METADATA_KEYS = frozenset({"chunk_id", "_id", "text", "title", "source", "sectio
 _MAX_STYLE_LENGTH = 64
 _MAX_DEPTH = 3
 _QUESTIONS_AT_ONCE = 5000
+_WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +66,8 @@ class ImportSummary:
 @dataclass(frozen=True, slots=True)
 class _Line:
     number: int
-    chunk_ids: tuple[str, ...]
-    questions: tuple[tuple[str, str], ...]
-    """(style, text)."""
+    questions: tuple[tuple[str, str, str], ...]
+    """(chunk id, style, text)."""
     rejected: tuple[ImportProblem, ...]
 
 
@@ -74,8 +75,9 @@ def import_questions(path: str, *, corpus: Corpus, ledger: Ledger, generator: st
     """Put the questions of a JSON-lines file into the ledger.
 
     A line names its chunk by `chunk_id` (an id of the user's own system, or ours) or by the chunk's `text`, compared
-    after `normalise_text`; every other key is a style whose value is a question, a list of questions, or an object of
-    styles. Importing a file again changes nothing; a line with more styles adds them.
+    after `normalise_text`. A `chunk_id` that is a document's id names the document: each question goes to the chunk
+    of it that shares most words with it. Every other key is a style whose value is a question, a list of questions, or
+    an object of styles. Importing a file again changes nothing; a line with more styles adds them.
 
     Args:
         path: File, or any fsspec URL.
@@ -87,12 +89,12 @@ def import_questions(path: str, *, corpus: Corpus, ledger: Ledger, generator: st
         QuestionImportError: If the file cannot be read, is empty, or no line of it is a JSON object.
         LedgerError: If the ledger cannot be written.
     """
-    by_name, by_text = _index_of(corpus)
+    names = _ChunkNames(corpus)
     lines: list[_Line] = []
     unmatched: list[ImportProblem] = []
     bad: list[ImportProblem] = []
     for number, raw in _raw_lines(path):
-        read = _read_line(number, raw, by_name=by_name, by_text=by_text)
+        read = _read_line(number, raw, names)
         if isinstance(read, _Line):
             lines.append(read)
         else:
@@ -105,10 +107,7 @@ def import_questions(path: str, *, corpus: Corpus, ledger: Ledger, generator: st
             fix='Give one JSON object a line, such as {"chunk_id": "a1", "natural": ["How ...?"]}.',
         )
     questions = [
-        RecordedQuestion(chunk_id, style, text, generator)
-        for line in lines
-        for chunk_id in line.chunk_ids
-        for style, text in line.questions
+        RecordedQuestion(chunk_id, style, text, generator) for line in lines for chunk_id, style, text in line.questions
     ]
     parts = range(0, len(questions), _QUESTIONS_AT_ONCE)
     added = sum(ledger.add_recorded(questions[start : start + _QUESTIONS_AT_ONCE]) for start in parts)
@@ -117,7 +116,7 @@ def import_questions(path: str, *, corpus: Corpus, ledger: Ledger, generator: st
         generator=generator,
         lines=len(lines) + len(unmatched) + len(bad),
         matched_lines=len(lines),
-        chunks=len({chunk_id for line in lines for chunk_id in line.chunk_ids}),
+        chunks=len({question.chunk_id for question in questions}),
         questions=len(questions),
         added=added,
         unmatched=tuple(unmatched),
@@ -143,15 +142,36 @@ def _log_summary(summary: ImportSummary) -> None:
         logger.warning("%s, line %d: %s (%s)", summary.path, problem.line_number, problem.reason, problem.detail)
 
 
-def _index_of(corpus: Corpus) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    """`name -> chunk ids` for our ids and the user's own, and `normalised text -> chunk ids`."""
-    by_name: dict[str, list[str]] = {}
-    by_text: dict[str, list[str]] = {}
-    for chunk in corpus.chunks:
-        for name in {chunk.chunk_id, *chunk.external_ids}:
-            by_name.setdefault(name, []).append(chunk.chunk_id)
-        by_text.setdefault(normalise_text(chunk.text), []).append(chunk.chunk_id)
-    return by_name, by_text
+class _ChunkNames:
+    """Chunks of one corpus by our ids and the user's own, by normalised text, and by document."""
+
+    def __init__(self, corpus: Corpus) -> None:
+        self._by_name: dict[str, list[Chunk]] = {}
+        self._by_text: dict[str, list[Chunk]] = {}
+        self._by_document: dict[str, list[Chunk]] = {}
+        for chunk in sorted(corpus.chunks, key=lambda chunk: (chunk.position, chunk.chunk_id)):
+            for name in {chunk.chunk_id, *chunk.external_ids}:
+                self._by_name.setdefault(name, []).append(chunk)
+            for document_id in chunk.document_ids:
+                self._by_document.setdefault(document_id, []).append(chunk)
+            self._by_text.setdefault(normalise_text(chunk.text), []).append(chunk)
+
+    def named(self, names: Sequence[str], text: object) -> Sequence[Chunk]:
+        """Chunks that one of the names is the id of, else those of that text; empty when there are none."""
+        found = next((self._by_name[name] for name in names if name in self._by_name), None)
+        if found is None and isinstance(text, str):
+            found = self._by_text.get(normalise_text(text))
+        return found or ()
+
+    def of_document(self, names: Sequence[str]) -> Sequence[Chunk]:
+        """Chunks of the document that one of the names is the id of, in its order; empty when there is none."""
+        return next((self._by_document[name] for name in names if name in self._by_document), ())
+
+
+def _nearest(question: str, chunks: Sequence[Chunk]) -> Chunk:
+    """The chunk that shares most words with the question; of equals the first."""
+    words = set(_WORD.findall(question.lower()))
+    return max(chunks, key=lambda chunk: len(words.intersection(_WORD.findall(chunk.embedding_text.lower()))))
 
 
 def _raw_lines(path: str) -> Iterator[tuple[int, bytes]]:
@@ -168,9 +188,7 @@ def _raw_lines(path: str) -> Iterator[tuple[int, bytes]]:
         ) from error
 
 
-def _read_line(
-    number: int, raw: bytes, *, by_name: dict[str, list[str]], by_text: dict[str, list[str]]
-) -> _Line | ImportProblem:
+def _read_line(number: int, raw: bytes, chunk_names: _ChunkNames) -> _Line | ImportProblem:
     try:
         value = json.loads(raw.decode("utf-8"))
     except UnicodeDecodeError as error:
@@ -183,17 +201,21 @@ def _read_line(
     text = value.get("text")
     if not names and not (isinstance(text, str) and text.strip()):
         return ImportProblem(number, "no_chunk_named", "neither chunk_id nor text")
-    chunk_ids = next((by_name[name] for name in names if name in by_name), None)
-    if chunk_ids is None and isinstance(text, str):
-        chunk_ids = by_text.get(normalise_text(text))
-    if chunk_ids is None:
+    chunks = chunk_names.named(names, text)
+    document = () if chunks else chunk_names.of_document(names)
+    if not chunks and not document:
         shown = f"chunk_id {names[0]!r}" if names else f"text {str(text)[:60]!r}"
-        return ImportProblem(number, "unmatched", f"no chunk of the corpus has the {shown}")
+        return ImportProblem(number, "unmatched", f"no chunk of the corpus has the {shown}, no document that name")
     styles = {key: item for key, item in value.items() if key not in METADATA_KEYS}
     questions, rejected = _questions_of(number, styles)
     if not questions and not rejected:
         return ImportProblem(number, "no_question", "no key holds a question")
-    return _Line(number, tuple(sorted(chunk_ids)), questions, rejected)
+    placed = [
+        (chunk.chunk_id, style, question)
+        for style, question in questions
+        for chunk in (chunks or (_nearest(question, document),))
+    ]
+    return _Line(number, tuple(sorted(placed)), rejected)
 
 
 def _questions_of(number: int, styles: dict[str, Any]) -> tuple[tuple[tuple[str, str], ...], tuple[ImportProblem, ...]]:

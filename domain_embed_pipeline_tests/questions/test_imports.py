@@ -75,6 +75,25 @@ def test_a_text_that_stands_under_two_titles_gives_both_chunks_the_questions(led
     assert (summary.matched_lines, summary.chunks, summary.added) == (1, 2, 2)
 
 
+def test_a_line_that_names_a_document_gives_each_question_to_its_nearest_chunk(ledger: Ledger, tmp_path: Path) -> None:
+    parts = [
+        make_chunk("The pump is drained by the lower valve.", title="Draining", document_id="pump.md"),
+        make_chunk("Seal wear shows as oil on the shaft.", title="Wear", document_id="pump.md"),
+        make_chunk("Oil of the gearbox: seal it after draining the pump.", document_id="gearbox.md"),
+    ]
+    path = tmp_path / "q.jsonl"
+    path.write_text(
+        '{"chunk_id": "pump.md", "natural": ["oil on the shaft", "How is it drained?"]}\n', encoding="utf-8"
+    )
+    summary = import_questions(str(path), corpus=corpus_of(parts), ledger=ledger, generator="hand")
+    assert (summary.matched_lines, summary.chunks, summary.added) == (1, 2, 2)
+    found = ledger.recorded(chunk.chunk_id for chunk in parts)
+    assert {chunk_id: [row.text for row in rows] for chunk_id, rows in found.items() if rows} == {
+        parts[1].chunk_id: ["oil on the shaft"],
+        parts[0].chunk_id: ["How is it drained?"],
+    }
+
+
 def test_importing_again_changes_nothing_and_more_styles_are_added(load: Any, ledger: Ledger) -> None:
     line = {"chunk_id": "u0", "natural": "How is it opened?"}
     assert load(line).added == 1

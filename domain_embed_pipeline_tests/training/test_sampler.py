@@ -112,9 +112,9 @@ def test_one_huge_cluster_costs_no_steps_of_single_rows(caplog: pytest.LogCaptur
 
 def test_planning_is_linear_even_when_one_cluster_holds_half_of_the_rows() -> None:
     groups = [RowGroups(frozenset((str(row) if row % 2 else "boilerplate",))) for row in range(40_000)]
-    started = time.perf_counter()
+    started = time.process_time()
     plan_batches(groups, batch_size=64, epochs=1, seed=1)
-    assert time.perf_counter() - started < 20
+    assert time.process_time() - started < 20
 
 
 def test_the_sampler_of_the_trainer_yields_the_plan_and_is_pickled_without_it() -> None:
