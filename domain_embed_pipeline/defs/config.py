@@ -103,6 +103,9 @@ class TrainingPairsConfig(dg.Config):
     structural_share: float = Field(
         default=0.1, ge=0, le=10, description="Structural pairs per question pair; more drown good questions."
     )
+    structural_floor: int = Field(
+        default=1_000, ge=0, le=100_000, description="Structural pairs fill up to so many where others are fewer."
+    )
     leak_similarity: float = Field(
         default=0.9, gt=0, le=1.01, description="Cosine (base model) from which a pair is a test query in other words; "
         "models whose cosines are all high (e5) need about 0.95."
@@ -130,6 +133,7 @@ class TrainingPairsConfig(dg.Config):
         filters = FilterSettings(round_trip_max_rank=self.round_trip_max_rank, judge=self.judge)
         return TrainingPairSettings(
             structural_share=self.structural_share,
+            structural_floor=self.structural_floor,
             adjacent_sentence_weight=self.adjacent_sentence_weight,
             filters=filters.without(self.filters_off),
             leakage=LeakageSettings(embedding_similarity=self.leak_similarity),

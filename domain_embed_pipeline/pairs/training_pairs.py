@@ -49,6 +49,9 @@ class TrainingPairSettings:
 
     structural_share: float = 0.1
     """Structural pairs for each question or user pair, when there are any; more and they drown what users ask."""
+    structural_floor: int = 1_000
+    """Where questions and user pairs are fewer, structural pairs fill up to this many in all: under a thousand pairs
+    results differ much from run to run, and a few dozen clicks alone teach nothing."""
     title_body_weight: float = 2.0
     """Weight of title-body pairs in the structural quota, against `adjacent_sentence_weight`."""
     adjacent_sentence_weight: float = 1.0
@@ -181,7 +184,8 @@ def _capped(pairs: Sequence[TrainingPair], settings: TrainingPairSettings) -> Fi
     ]
     asked = len(by_source["user"]) + len(by_source["question"])
     if asked:
-        for source, quota in _structural_quotas(asked, settings).items():
+        found = {source: len(pairs) for source, pairs in by_source.items()}
+        for source, quota in _structural_quotas(asked, found, settings).items():
             by_source[source] = seeded_sample(by_source[source], quota, settings.seed)
     kept: set[TrainingPair] = set()
     for source in SOURCE_ORDER:
@@ -189,14 +193,22 @@ def _capped(pairs: Sequence[TrainingPair], settings: TrainingPairSettings) -> Fi
     return drop_where(pairs, lambda pair: None if pair in kept else ("cap", f"beyond the cap of {pair.source} pairs"))
 
 
-def _structural_quotas(asked: int, settings: TrainingPairSettings) -> dict[PairSource, int]:
+def _structural_quotas(
+    asked: int, found: Mapping[PairSource, int], settings: TrainingPairSettings
+) -> dict[PairSource, int]:
+    """Pairs that each structural source may give; what one of them does not have, the others may."""
     weights: dict[PairSource, float] = {
         "title_body": settings.title_body_weight,
         "adjacent_sentence": settings.adjacent_sentence_weight,
     }
-    total = sum(weights.values())
-    quota = settings.structural_share * asked
-    return {source: int(quota * weight / total) if total else 0 for source, weight in weights.items()}
+    quota = max(settings.structural_share * asked, settings.structural_floor - asked)
+    quotas: dict[PairSource, int] = {}
+    # The source that is used up first decides first how much it leaves.
+    for source in sorted(weights, key=lambda name: found[name] / weights[name] if weights[name] else 0.0):
+        left = sum(weight for name, weight in weights.items() if name not in quotas)
+        share = (quota - sum(quotas.values())) * weights[source] / left if left else 0.0
+        quotas[source] = min(found[source], int(share))
+    return quotas
 
 
 def _drops(rejected: Sequence[RejectedPair]) -> tuple[DropCount, ...]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from pathlib import Path
 
@@ -133,13 +134,41 @@ def test_structural_pairs_cannot_drown_questions() -> None:
         questions=questions,
         structural=structural,
         evaluation_set=_NO_QUERIES,
-        settings=TrainingPairSettings(structural_share=0.5),
+        settings=TrainingPairSettings(structural_share=0.5, structural_floor=0),
     )
     counts = Counter(pair.source for pair in made.pairs)
     assert counts == {"question": 60, "title_body": 20, "adjacent_sentence": 10}
     mix = {row.source: (row.candidates, row.kept) for row in made.mix}
     assert mix["title_body"][0] == sum(pair.source == "title_body" for pair in structural.pairs)
     assert sum(row.share for row in made.mix) == pytest.approx(1.0)
+
+
+def test_structural_pairs_fill_up_where_there_are_few_questions() -> None:
+    structural = structural_pairs(_CORPUS, _OPEN)
+    made = build_training_pairs(
+        _CORPUS,
+        _OPEN,
+        questions=_QUESTIONS[:10],
+        structural=structural,
+        evaluation_set=_NO_QUERIES,
+        settings=TrainingPairSettings(structural_floor=40),
+    )
+    assert Counter(pair.source for pair in made.pairs) == {"question": 10, "title_body": 20, "adjacent_sentence": 10}
+
+
+def test_what_one_structural_source_does_not_have_the_other_may_give() -> None:
+    structural = structural_pairs(_CORPUS, _OPEN)
+    few = tuple(pair for pair in structural.pairs if pair.source == "title_body")
+    few += tuple(pair for pair in structural.pairs if pair.source == "adjacent_sentence")[:2]
+    made = build_training_pairs(
+        _CORPUS,
+        _OPEN,
+        questions=_QUESTIONS[:10],
+        structural=dataclasses.replace(structural, pairs=few),
+        evaluation_set=_NO_QUERIES,
+        settings=TrainingPairSettings(structural_floor=40),
+    )
+    assert Counter(pair.source for pair in made.pairs) == {"question": 10, "title_body": 28, "adjacent_sentence": 2}
 
 
 def test_without_questions_structural_pairs_carry_the_run() -> None:
