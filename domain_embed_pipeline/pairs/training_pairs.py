@@ -184,7 +184,7 @@ def _capped(pairs: Sequence[TrainingPair], settings: TrainingPairSettings) -> Fi
     ]
     asked = len(by_source["user"]) + len(by_source["question"])
     if asked:
-        found = {source: len(pairs) for source, pairs in by_source.items()}
+        found: dict[PairSource, int] = {source: len(by_source[source]) for source in SOURCE_ORDER}
         for source, quota in _structural_quotas(asked, found, settings).items():
             by_source[source] = seeded_sample(by_source[source], quota, settings.seed)
     kept: set[TrainingPair] = set()
