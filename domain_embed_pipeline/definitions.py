@@ -10,6 +10,7 @@ from domain_embed_pipeline.defs.checks import ALL_CHECKS
 from domain_embed_pipeline.defs.io_managers import RecordIOManager
 from domain_embed_pipeline.defs.jobs import ALL_JOBS
 from domain_embed_pipeline.defs.resources import Deployment
+from domain_embed_pipeline.defs.run_sensors import RUN_SENSORS
 from domain_embed_pipeline.defs.schedules import weekly_retrain_schedule
 
 # Each step is a process of its own; forking from one that has imported this module saves each of them 2 seconds.
@@ -30,6 +31,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
         assets=dg.load_assets_from_modules([corpus, training_data, models, evaluation, serving]),
         asset_checks=ALL_CHECKS,
         jobs=ALL_JOBS,
+        sensors=RUN_SENSORS,
         schedules=[weekly_retrain_schedule],
         resources=resources | dict(resource_overrides or {}),
         executor=EXECUTOR,

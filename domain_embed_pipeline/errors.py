@@ -34,8 +34,9 @@ DomainEmbedError
 │   ├── AliasConflictError        the alias is not where the run expected it
 │   ├── PromotionRefusedError     no passing verdict, no swap
 │   └── EncoderMismatchError      the index was built by another encoder
-└── RegistryError             a model version or its manifest is unusable
-    └── ModelVersionNotFoundError
+├── RegistryError             a model version or its manifest is unusable
+│   └── ModelVersionNotFoundError
+└── NotificationError         a notice did not reach anybody
 """
 
 from __future__ import annotations
@@ -226,3 +227,9 @@ class RegistryError(DomainEmbedError):
 
 class ModelVersionNotFoundError(RegistryError):
     """No such model version in the registry."""
+
+
+class NotificationError(DomainEmbedError):
+    """A notice did not reach anybody."""
+
+    exit_code = 11

@@ -90,6 +90,10 @@ class DeploymentSettings(BaseSettings):
     qdrant_upload_parallel: int = Field(
         default=2, ge=1, le=32, description="Uploads at a time; many slow down the queries that the server answers."
     )
+    profile: Literal["demo", "cpu", "gpu", "production"] = Field(
+        default="cpu",
+        description="Named set of run knobs that are the defaults of every run; see defs/profiles.py.",
+    )
     anthropic_api_key: SecretStr | None = Field(
         default=None,
         validation_alias=AliasChoices("DOMAIN_EMBED_ANTHROPIC_API_KEY", "ANTHROPIC_API_KEY", "anthropic_api_key"),
@@ -125,6 +129,15 @@ class DeploymentSettings(BaseSettings):
     machine_dollars_per_month: float = Field(
         default=60.0, ge=0, description="What a machine that runs an own model costs; 0 when it is there anyway."
     )
+    notifier: str = Field(
+        default="log",
+        description="Who hears of a failed run: log, the URL of a webhook, or package.module:function.",
+    )
+    ui_url: str = Field(default="http://localhost:3000", description="The web UI, for links in notices.")
+    retrain_cron: str = Field(
+        default="0 3 * * 0", description="When weekly_retrain_schedule looks for changes, as a cron expression."
+    )
+    retrain_timezone: str = Field(default="UTC", description="Time zone of retrain_cron, such as Europe/Berlin.")
 
     api_keys: SecretStr | None = Field(
         default=None, description="Keys of the HTTP service, separated by commas; without any it is open."

@@ -17,6 +17,7 @@ from domain_embed_pipeline.registry.base import register_base_model
 from domain_embed_pipeline.registry.lineage import LineageLog
 from domain_embed_pipeline.registry.versions import ModelRegistry, ModelVersion
 from domain_embed_pipeline.serving.records import BuildSettings
+from domain_embed_pipeline.serving.live import live_collection
 from domain_embed_pipeline.serving.retriever import Retriever
 from domain_embed_pipeline.serving.store import QdrantSettings, open_store
 from domain_embed_pipeline.settings import DeploymentSettings
@@ -114,6 +115,16 @@ class Workspace:
         """The vector store, closed in any case."""
         with open_store(self.qdrant) as client:
             yield client
+
+    def live_model(self) -> ModelVersion | None:
+        """The version that serves; None while nothing does.
+
+        Raises:
+            ModelVersionNotFoundError: If the registry lacks the model that the live collection names.
+        """
+        with self.open_store() as client:
+            live = live_collection(client, self.settings.serving_alias)
+        return self.registry.manifest(live.model_version) if live is not None else None
 
     @contextlib.contextmanager
     def open_ledger(self) -> Iterator[Ledger]:

@@ -31,7 +31,8 @@ GRAPH = {
         "finetuned_evaluation",
     },
     "serving_collection": {
-        "corpus_chunks", "training_pairs", "evaluation_set", "finetuned_evaluation", "model_comparison",
+        "corpus_chunks", "training_pairs", "evaluation_set", "finetuned_evaluation", "serving_evaluation",
+        "model_comparison",
     },
     "serving_alias": {"serving_collection", "serving_evaluation", "model_comparison"},
 }  # fmt: skip
@@ -90,6 +91,7 @@ def test_blocking_checks_stand_before_what_they_protect() -> None:
     blocking = {key.name for key in graph.asset_check_keys if graph.get(key).blocking}
     assert blocking == {
         "no_cluster_on_two_sides",
+        "no_batch_is_under_way",
         "leakage_certificate_passes",
         "no_negative_is_a_known_positive",
         "candidate_is_better",

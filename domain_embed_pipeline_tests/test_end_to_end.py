@@ -47,6 +47,10 @@ class World:
             instance=self.instance, run_config=RUN_CONFIG if config is None else config, raise_on_error=False
         )
 
+    def config_of(self, job: str) -> dict[str, Any]:
+        """The run config that the launchpad opens with."""
+        return dict(build_defs({"deployment": self.deployment}).resolve_job_def(job).run_config or {})
+
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory, tiny_model: str) -> Iterator[World]:
@@ -174,3 +178,40 @@ def test_without_a_passing_verdict_the_alias_stays_and_an_override_is_recorded(w
     assert read_status(workspace).model_version == comparison.candidate_model_version
     event = workspace.lineage.events("planted")[-1]
     assert (event.kind, event.reason) == ("override", reason)
+
+
+def test_the_evaluate_job_measures_again_with_its_own_config(world: World, first_run: Any) -> None:
+    result = world.run(job="evaluate_job", config={})
+    done = {event.asset_key.to_user_string() for event in result.get_asset_materialization_events()}
+    assert done == {"baseline_evaluation", "serving_evaluation", "finetuned_evaluation", "model_comparison"}
+
+
+def test_the_reindex_job_serves_the_corpus_as_it_is_with_the_live_model_and_without_a_verdict(
+    world: World, first_run: Any
+) -> None:
+    workspace = world.deployment.workspace
+    before = read_status(workspace)
+    extra = world.planted.corpus / "later.md"
+    extra.write_text("# Later\n\ntell3 tell4 came later and is noted here with words enough.\n", encoding="utf-8")
+    try:
+        result = world.run(job="reindex_job", config=world.config_of("reindex_job"))
+    finally:
+        extra.unlink()
+    assert result.success
+    after = read_status(workspace)
+    assert after.model_version == before.model_version
+    assert after.collection != before.collection
+    assert after.point_count == world.planted.chunk_count + 1
+    assert workspace.lineage.events("planted")[-1].kind == "reindex"
+    assert _metadata(result, "serving_collection")["verified"] is True
+
+
+def test_a_candidate_of_another_model_cannot_use_the_reindex_job_to_go_live(world: World, first_run: Any) -> None:
+    live = read_status(world.deployment.workspace).collection
+    config = {"ops": {"serving_collection": {"config": {"model": "candidate"}}}}
+    comparison = world.deployment.workspace.stored(Comparison, "model_comparison")
+    assert comparison is not None
+    result = world.run(job="reindex_job", config=config)
+    is_other = comparison.candidate_model_version != read_status(world.deployment.workspace).model_version
+    assert result.success is not is_other
+    assert not is_other or read_status(world.deployment.workspace).collection == live

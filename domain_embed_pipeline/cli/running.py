@@ -10,6 +10,7 @@ import typer
 from domain_embed_pipeline.cli.common import dagster_home, open_workspace
 
 NOT_BETTER = 20
+BATCH_WAIT_MINUTES = 25 * 60
 
 
 def run(
@@ -36,6 +37,9 @@ def run(
     if profile not in PROFILES:
         raise typer.BadParameter(f"{profile!r} is not one of {', '.join(PROFILES)}.", param_hint="--profile")
     config = run_config_of(profile) if job == "retrain_and_promote_job" else {}
+    if config:
+        # No sensor need be running here, so this process waits for its batches.
+        config["ops"]["generated_questions"]["config"]["batch_wait_minutes"] = BATCH_WAIT_MINUTES
     if config_file is not None:
         config = _laid_over(config, _read_config(config_file))
     if override_reason is not None:

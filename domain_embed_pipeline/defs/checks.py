@@ -6,6 +6,7 @@ import dagster as dg
 
 from domain_embed_pipeline.evaluation.records import Comparison
 from domain_embed_pipeline.pairs.records import TrainingPairs
+from domain_embed_pipeline.questions.generation import GeneratedQuestions
 from domain_embed_pipeline.records import Corpus, DocumentSplits, EvaluationSet
 from domain_embed_pipeline.serving.records import ServingCollection
 from domain_embed_pipeline.training.negatives import HardNegatives
@@ -38,6 +39,18 @@ def no_cluster_on_two_sides(document_splits: DocumentSplits) -> dg.AssetCheckRes
         description=f"{len(divided)} of {len(sides)} clusters are on two sides{': ' if divided else '.'}{divided[:3]}",
         metadata={"divided_clusters": len(divided)},
     )
+
+
+@dg.asset_check(asset="generated_questions", blocking=True)
+def no_batch_is_under_way(generated_questions: GeneratedQuestions) -> dg.AssetCheckResult:
+    """Nothing is trained on half of the questions; `question_batches_sensor` starts the run again when all are there."""
+    waits = generated_questions.waits_for_batches
+    return dg.AssetCheckResult(
+        passed=not waits,
+        description=f"{generated_questions.unanswered} chunks wait for their answers: "
+        f"{generated_questions.stopped_reason}" if waits else "Every batch is collected.",
+        metadata={"unanswered": generated_questions.unanswered},
+    )  # fmt: skip
 
 
 @dg.asset_check(asset="evaluation_set")
@@ -108,6 +121,7 @@ def collection_is_verified(serving_collection: ServingCollection) -> dg.AssetChe
 ALL_CHECKS = [
     few_documents_in_quarantine,
     no_cluster_on_two_sides,
+    no_batch_is_under_way,
     enough_test_queries,
     leakage_certificate_passes,
     no_negative_is_a_known_positive,

@@ -11,6 +11,7 @@ import dagster as dg
 from pydantic import Field
 
 from domain_embed_pipeline.corpus.settings import CorpusSettings
+from domain_embed_pipeline.defs.profiles import defaults_of
 from domain_embed_pipeline.evaluation.comparison import ComparisonSettings
 from domain_embed_pipeline.pairs.filters.settings import FILTER_NAMES, FilterSettings
 from domain_embed_pipeline.pairs.leakage import LeakageSettings
@@ -38,7 +39,7 @@ class SplitConfig(dg.Config):
     """What is held out when there are no queries of the user's own."""
 
     dev_share: float = Field(default=0.1, gt=0, lt=0.5, description="Share of documents on the dev side.")
-    test_share: float = Field(default=0.15, gt=0, lt=0.5, description="Share of documents on the test side.")
+    test_share: float = Field(default=0.1, gt=0, lt=0.5, description="Share of documents on the test side.")
     seed: int = Field(default=13, description="A new one moves documents between sides; old scores no longer compare.")
 
     def to_settings(self) -> SplitSettings:
@@ -46,6 +47,7 @@ class SplitConfig(dg.Config):
         return SplitSettings(dev_share=self.dev_share, test_share=self.test_share, seed=self.seed)
 
 
+@defaults_of("generated_questions")
 class QuestionsConfig(dg.Config):
     """What the LLM is asked, and for how much."""
 
@@ -63,6 +65,10 @@ class QuestionsConfig(dg.Config):
     output_usd_per_mtok: float | None = Field(
         default=None, ge=0, le=10_000, description="As above; without both, a model that is not known stops the run."
     )
+    batch_wait_minutes: float = Field(
+        default=10.0, ge=0, le=43_200, description="How long this run waits for its batches; then it ends, and "
+        "`question_batches_sensor` starts it again when they are done."
+    )  # fmt: skip
 
     def to_settings(self) -> QuestionSettings:
         """The library's settings."""
@@ -75,6 +81,7 @@ class QuestionsConfig(dg.Config):
             max_cost_usd=self.max_cost_usd,
             input_usd_per_mtok=self.input_usd_per_mtok,
             output_usd_per_mtok=self.output_usd_per_mtok,
+            batch_wait_h=self.batch_wait_minutes / 60,
         )
 
 
@@ -154,16 +161,58 @@ class TrainingConfig(dg.Config):
         default=1, ge=1, le=32, description="Questions of one passage in one step: faster, but overfits sooner."
     )
     max_length: int = Field(default=160, ge=16, le=8192, description="Tokens of a text seen in training.")
-    seed: int = Field(default=42, description="Same seed and inputs, same model.")
+    warmup_ratio: float = Field(default=0.1, ge=0, lt=1, description="Share of steps that warm up; 0 can blow up.")
+    scale: float = Field(default=20.0, gt=0, le=100, description="Inverse temperature; too high learns from few rows.")
+    symmetric: bool = Field(default=False, description="Also rank anchors for each positive; costs a little time.")
+    weight_decay: float = Field(default=0.01, ge=0, lt=1, description="Pull of the weights towards 0.")
+    seed: int = Field(default=42, ge=0, description="Same seed and inputs, same model.")
     evaluations_per_epoch: int = Field(default=2, ge=1, le=50, description="Dev measurements; each encodes the pool.")
+    patience: int | None = Field(
+        default=3, ge=1, le=100, description="Dev measurements without a new best before it stops; empty: to the end."
+    )
+    max_minutes: float | None = Field(
+        default=None, gt=0, le=7 * 24 * 60, description="Stops after so long with the best checkpoint so far."
+    )
     max_steps: int = Field(default=-1, ge=-1, description="Ceiling on steps; -1 for none, 1 for a smoke test.")
-    mini_batch_size: int | None = Field(default=None, ge=1, description="Cached loss when memory is short.")
+    averaged_seeds: int = Field(
+        default=1, ge=1, le=10, description="Trains so many seeds and averages their weights: steadier, and as much "
+        "dearer."
+    )  # fmt: skip
+    mini_batch_size: int | None = Field(
+        default=None, ge=1, le=8192, description="Cached loss when memory is short; set by itself when it runs out."
+    )
+    gradient_checkpointing: bool = Field(default=False, description="Less memory for about a third more time.")
+    precision: Literal["auto", "float32", "float16", "bfloat16"] = Field(
+        default="auto", description="Of the forward pass; float16 needs a GPU."
+    )
+    lora_rank: int | None = Field(
+        default=None, ge=1, le=512, description="Trains adapters of this rank (extra `lora`): little memory for large "
+        "models; wants several times the learning rate."
+    )  # fmt: skip
+    matryoshka_dimensions: list[int] = Field(
+        default=[], description="Vector lengths that shall be useful on their own, such as [256, 128]."
+    )
+    guide_model: str | None = Field(
+        default=None, description="Model that masks false negatives of a batch (GISTEmbed); takes about twice the time."
+    )
 
     def to_settings(self) -> TrainingSettings:
         """The library's settings."""
-        return TrainingSettings(**self.model_dump())
+        knobs = self.model_dump(include={field.name for field in dataclasses.fields(TrainingSettings)})
+        return TrainingSettings(**knobs | {"matryoshka_dimensions": tuple(self.matryoshka_dimensions)})
 
 
+@defaults_of("stage_one_model")
+class StageOneConfig(TrainingConfig):
+    """Stage one: pairs with in-batch negatives."""
+
+    start: Literal["base", "live"] = Field(
+        default="base", description="`live` goes on from the model that serves, in less time; what it once learned "
+        "wrong stays. The base model while nothing is live."
+    )  # fmt: skip
+
+
+@defaults_of("finetuned_model")
 class StageTwoConfig(TrainingConfig):
     """Stage two starts from stage one, so it is short and gentle."""
 
@@ -171,21 +220,23 @@ class StageTwoConfig(TrainingConfig):
     learning_rate: float | None = Field(default=5e-5, gt=0, lt=0.1, description="Half of stage one's for 22M models.")
     epochs: float | None = Field(default=1.0, gt=0, le=20, description="More than one rarely pays.")
     blend_weights: list[float] = Field(default=[0.5, 0.75], description="Shares of tuned weights in blends with base.")
-
-    def to_settings(self) -> TrainingSettings:
-        """The library's settings."""
-        return TrainingSettings(**self.model_dump(exclude={"enabled", "blend_weights"}))
+    simplicity_tolerance: float = Field(
+        default=1.0, ge=0, le=5, description="Standard errors within which the simpler model wins; 0 chases noise."
+    )
 
     def to_candidate_settings(self) -> CandidateSettings:
         """How the candidate is chosen."""
-        return CandidateSettings(blend_weights=tuple(self.blend_weights))
+        return CandidateSettings(
+            blend_weights=tuple(self.blend_weights), simplicity_tolerance=self.simplicity_tolerance
+        )
 
 
+@defaults_of("hard_negatives")
 class MiningConfig(dg.Config):
     """Which chunks become hard negatives."""
 
     negatives_per_pair: int = Field(default=1, ge=1, le=20, description="More cost time in proportion.")
-    first_rank: int = Field(default=1, ge=1, description="Ranks before it are skipped as probably relevant.")
+    first_rank: int = Field(default=1, ge=1, le=1000, description="Ranks before it are skipped as probably relevant.")
     last_rank: int = Field(default=50, ge=1, le=1000, description="Ranks after it are too easy.")
     relative_margin: float = Field(
         default=0.05,
@@ -193,6 +244,11 @@ class MiningConfig(dg.Config):
         lt=1,
         description="How far under the positive's score a negative must stay, as a share of it.",
     )
+    exclude_same_document: bool = Field(default=True, description="Off: neighbours of the answer count as wrong.")
+    sampling: Literal["top", "random"] = Field(
+        default="random", description="`top` takes the hardest of the window, and with them more false negatives."
+    )
+    seed: int = Field(default=42, ge=0, description="Of the random choice.")
 
     def to_settings(self) -> MiningSettings:
         """The library's settings."""
@@ -209,6 +265,15 @@ class ComparisonConfig(dg.Config):
     def to_settings(self) -> ComparisonSettings:
         """The library's settings."""
         return dataclasses.replace(ComparisonSettings(), primary_metric=self.primary_metric)
+
+
+class CollectionConfig(dg.Config):
+    """Whose vectors the collection holds."""
+
+    model: Literal["candidate", "live"] = Field(
+        default="candidate", description="`live` rebuilds the index of the model that serves, for the corpus as it is "
+        "now; no verdict is needed, since the model stays."
+    )  # fmt: skip
 
 
 class PromotionConfig(dg.Config):

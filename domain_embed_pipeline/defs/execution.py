@@ -101,19 +101,20 @@ def run_job(
     Args:
         instance: Where the run is recorded.
         job_name: One of `defs.jobs`.
-        run_config: Knobs of the assets.
+        run_config: Knobs of the assets; the job's own config when empty.
         tags: Tags of the run.
         on_event: Called in another thread with what happens.
     """
     job = dg.build_reconstructable_job(
         "domain_embed_pipeline.defs.execution", "job_named", reconstructable_args=(job_name,)
     )
+    config = run_config or job.get_definition().run_config or {}
     all_tags = {**(tags or {}), PID_TAG: str(os.getpid())}
     quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     follower = _Follower(instance, all_tags, on_event or (lambda event: None))
     with follower:
         result = dg.execute_job(
-            job, instance=instance, run_config={**run_config, **quiet}, tags=all_tags, raise_on_error=False
+            job, instance=instance, run_config={**config, **quiet}, tags=all_tags, raise_on_error=False
         )
     return RunOutcome(result.run_id, result.success, tuple(follower.failures), tuple(follower.failed_checks))
 
@@ -171,7 +172,7 @@ class _Follower:
             return self._check(event.asset_check_evaluation_data)
         if event.event_type_value not in kinds:
             return None
-        message = _cause(event) if event.is_step_failure else ""
+        message = cause_of_failure(event) if event.is_step_failure else ""
         result = RunEvent(kinds[event.event_type_value], step, message)
         if event.is_step_failure:
             self.failures.append(result)
@@ -186,7 +187,7 @@ class _Follower:
         return RunEvent("check_failed", check.asset_key.to_user_string(), line)
 
 
-def _cause(event: Any) -> str:
+def cause_of_failure(event: dg.DagsterEvent) -> str:
     """The innermost message of a step failure, which is what the library raised."""
     error = event.step_failure_data.error
     while error is not None and error.cause is not None:

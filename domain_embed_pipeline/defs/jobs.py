@@ -2,7 +2,9 @@
 
 import dagster as dg
 
+from domain_embed_pipeline.defs.profiles import run_config_of
 from domain_embed_pipeline.defs.rollback import rollback_alias_job
+from domain_embed_pipeline.settings import DeploymentSettings
 
 EXCLUSIVE = {"domain_embed/exclusive": "retrain"}
 """Runs with this tag wait for each other (`dagster.yaml`)."""
@@ -10,7 +12,10 @@ EXCLUSIVE = {"domain_embed/exclusive": "retrain"}
 retrain_and_promote_job = dg.define_asset_job(
     name="retrain_and_promote_job",
     selection=dg.AssetSelection.all(),
-    description="Documents to a served index: chunks, questions, pairs, training, verdict, and the swap if it passes.",
+    description="Documents to a served index: chunks, questions, pairs, training, verdict, and the swap if it passes. "
+    "The launchpad opens with the knobs of the deployment's profile (DOMAIN_EMBED_PROFILE); what `domain-embed profile "
+    "NAME` prints is another one to paste.",
+    config=run_config_of(DeploymentSettings().profile),
     tags=EXCLUSIVE,
 )
 
@@ -33,4 +38,20 @@ promote_job = dg.define_asset_job(
     tags=EXCLUSIVE,
 )
 
-ALL_JOBS = [retrain_and_promote_job, evaluate_job, promote_job, rollback_alias_job]
+reindex_job = dg.define_asset_job(
+    name="reindex_job",
+    selection=dg.AssetSelection.assets(
+        "corpus_chunks",
+        "document_splits",
+        "evaluation_set",
+        "serving_evaluation",
+        "serving_collection",
+        "serving_alias",
+    ),
+    description="Rebuilds the live model's index for the corpus as it is now, verifies it and swaps it in. No verdict "
+    "is asked for, since the model stays.",
+    config={"ops": {"serving_collection": {"config": {"model": "live"}}}},
+    tags=EXCLUSIVE,
+)
+
+ALL_JOBS = [retrain_and_promote_job, evaluate_job, promote_job, reindex_job, rollback_alias_job]

@@ -103,6 +103,7 @@ def of_questions(questions: GeneratedQuestions) -> Metadata:
         "cost_per_1000_questions_usd": float(questions.cost_per_1000_questions),
         "keep_rate": float(questions.keep_rate),
         "stopped_reason": questions.stopped_reason or "every chunk was asked about",
+        "waits_for_batches": questions.waits_for_batches,
         "duration_s": float(questions.duration_s),
         "styles": table(counts_by(question.style for question in questions.questions)),
         "refusals": table(

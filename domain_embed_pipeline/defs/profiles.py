@@ -1,42 +1,90 @@
-"""Profiles: named sets of run knobs. Pick one in the launchpad or with `domain-embed run --profile NAME`.
+"""Profiles: named sets of run knobs, one of which fits your machine.
 
-What is not named here has the default of `config.py`.
+`DOMAIN_EMBED_PROFILE` names the profile whose values are the defaults everywhere: in the launchpad, for "Materialize
+all", for schedules and sensors. One run takes another with `domain-embed run --profile NAME`, or in the launchpad with
+what `domain-embed profile NAME` prints. Every profile names the same knobs; all others have the default of `config.py`.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import dagster as dg
+
+from domain_embed_pipeline.settings import DeploymentSettings
 
 Knobs = dict[str, dict[str, Any]]
+C = TypeVar("C", bound=dg.Config)
 
 PROFILES: dict[str, Knobs] = {
     # A few hundred chunks on two CPU cores in minutes.
     "demo": {
-        "stage_one_model": {"anchors_per_row": 4, "epochs": 2.5, "evaluations_per_epoch": 1, "max_length": 128},
+        "generated_questions": {"questions_per_style": 1, "mode": "auto", "max_cost_usd": 5.0},
+        "stage_one_model": {
+            "batch_size": 64, "anchors_per_row": 4, "epochs": 2.5, "max_length": 128, "evaluations_per_epoch": 1,
+        },
+        "hard_negatives": {"negatives_per_pair": 1},
         "finetuned_model": {
-            "anchors_per_row": 4,
-            "evaluations_per_epoch": 1,
-            "max_length": 128,
-            "max_steps": 12,
+            "batch_size": 64, "anchors_per_row": 4, "max_length": 128, "evaluations_per_epoch": 1, "max_steps": 12,
             "blend_weights": [0.75],
         },
     },
     # Thousands of chunks on a CPU, within an hour or so.
-    "cpu": {},
+    "cpu": {
+        "generated_questions": {"questions_per_style": 1, "mode": "auto", "max_cost_usd": 5.0},
+        "stage_one_model": {
+            "batch_size": 64, "anchors_per_row": 1, "epochs": None, "max_length": 160, "evaluations_per_epoch": 2,
+        },
+        "hard_negatives": {"negatives_per_pair": 1},
+        "finetuned_model": {
+            "batch_size": 64, "anchors_per_row": 1, "max_length": 160, "evaluations_per_epoch": 2, "max_steps": -1,
+            "blend_weights": [0.5, 0.75],
+        },
+    },
     # One GPU: larger batches, longer texts, more dev measurements.
     "gpu": {
-        "stage_one_model": {"batch_size": 256, "max_length": 256, "evaluations_per_epoch": 4},
-        "finetuned_model": {"batch_size": 256, "max_length": 256, "evaluations_per_epoch": 4},
+        "generated_questions": {"questions_per_style": 1, "mode": "auto", "max_cost_usd": 5.0},
+        "stage_one_model": {
+            "batch_size": 256, "anchors_per_row": 1, "epochs": None, "max_length": 256, "evaluations_per_epoch": 4,
+        },
+        "hard_negatives": {"negatives_per_pair": 1},
+        "finetuned_model": {
+            "batch_size": 256, "anchors_per_row": 1, "max_length": 256, "evaluations_per_epoch": 4, "max_steps": -1,
+            "blend_weights": [0.5, 0.75],
+        },
     },
-    # As gpu, with more questions and more negatives.
+    # As gpu, with twice the questions, in batches at half the price, and more negatives.
     "production": {
         "generated_questions": {"questions_per_style": 2, "mode": "batch", "max_cost_usd": 50.0},
-        "stage_one_model": {"batch_size": 256, "max_length": 256, "evaluations_per_epoch": 4},
+        "stage_one_model": {
+            "batch_size": 256, "anchors_per_row": 1, "epochs": None, "max_length": 256, "evaluations_per_epoch": 4,
+        },
         "hard_negatives": {"negatives_per_pair": 3},
-        "finetuned_model": {"batch_size": 256, "max_length": 256, "evaluations_per_epoch": 4},
+        "finetuned_model": {
+            "batch_size": 256, "anchors_per_row": 1, "max_length": 256, "evaluations_per_epoch": 4, "max_steps": -1,
+            "blend_weights": [0.5, 0.75],
+        },
     },
-}
+}  # fmt: skip
 
 
 def run_config_of(profile: str, *, only: set[str] | None = None) -> dict[str, Any]:
     """Run config of a profile, for the assets named in `only` (all when None)."""
     knobs = PROFILES[profile]
-    return {"ops": {name: {"config": values} for name, values in knobs.items() if only is None or name in only}}
+    return {"ops": {name: {"config": dict(values)} for name, values in knobs.items() if only is None or name in only}}
+
+
+def defaults_of(asset: str, *, profile: str | None = None) -> Callable[[type[C]], type[C]]:
+    """Class decorator: the fields of an asset's config that its profile names get the profile's values as defaults.
+
+    Args:
+        asset: Whose config the class is.
+        profile: The deployment's (`DOMAIN_EMBED_PROFILE`) when not given.
+    """
+
+    def change(config_class: type[C]) -> type[C]:
+        for name, value in PROFILES[profile or DeploymentSettings().profile][asset].items():
+            config_class.model_fields[name].default = value
+        config_class.model_rebuild(force=True)
+        return config_class
+
+    return change

@@ -111,6 +111,11 @@ class GeneratedQuestions:
     stopped_reason: str | None
     """None when every chunk was asked about; else `budget: ...`, `circuit_open: ...`, `batches_pending: ...`."""
 
+    @property
+    def waits_for_batches(self) -> bool:
+        """Whether answers are on their way that the next run will collect."""
+        return (self.stopped_reason or "").startswith("batches_pending")
+
 
 @dataclass(frozen=True, slots=True)
 class RunCounts:

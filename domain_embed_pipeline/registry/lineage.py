@@ -1,4 +1,4 @@
-"""What happened to the alias: promotions, overrides and rollbacks, appended and never changed."""
+"""What happened to the alias: promotions, overrides, new indexes and rollbacks, appended and never changed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from typing import Literal
 
 logger = logging.getLogger(__name__)
 
+LineageKind = Literal["promotion", "override", "reindex", "rollback"]
+"""`reindex`: the model stayed, its index was built anew."""
+
 
 @dataclass(frozen=True, slots=True)
 class LineageEvent:
     """One move of the alias."""
 
-    kind: Literal["promotion", "override", "rollback"]
+    kind: LineageKind
     alias: str
     model_version: str
     collection: str
@@ -35,7 +38,7 @@ class LineageLog:
 
     def record(
         self,
-        kind: Literal["promotion", "override", "rollback"],
+        kind: LineageKind,
         *,
         alias: str,
         model_version: str,

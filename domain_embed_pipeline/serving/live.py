@@ -9,12 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from domain_embed_pipeline.errors import ServingError
 from domain_embed_pipeline.evaluation.evaluate import evaluate_model
 from domain_embed_pipeline.evaluation.records import Evaluation
 from domain_embed_pipeline.records import Corpus, EvaluationSet
 from domain_embed_pipeline.registry.versions import ModelRegistry
 from domain_embed_pipeline.serving.alias import current_target
 from domain_embed_pipeline.serving.metadata import CollectionMetadata, read_metadata
+from domain_embed_pipeline.serving.records import ServingCollection
 from domain_embed_pipeline.serving.retries import RetryPolicy
 from domain_embed_pipeline.serving.store import QdrantSettings, open_store
 
@@ -36,6 +38,21 @@ class ServingEvaluation:
         if live is not None and (live.model_version, live.mode) == (candidate.model_version, candidate.mode):
             return None
         return live
+
+    def require_live(self) -> Evaluation:
+        """The evaluation of what serves.
+
+        Raises:
+            ServingError: If nothing does.
+        """
+        if self.evaluation is None:
+            raise ServingError("Nothing is live yet.", fix="Run retrain_and_promote_job first.")
+        return self.evaluation
+
+    def serves(self, collection: ServingCollection) -> bool:
+        """Whether a collection has the model and the retrieval mode that readers get already."""
+        live = self.evaluation
+        return live is not None and (live.model_version, live.mode) == (collection.model_version, collection.mode)
 
 
 def live_collection(client: QdrantClient, alias: str) -> CollectionMetadata | None:

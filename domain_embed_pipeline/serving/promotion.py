@@ -9,6 +9,7 @@ import logging
 
 from domain_embed_pipeline.errors import ConfigurationError, PromotionRefusedError
 from domain_embed_pipeline.evaluation.records import Comparison
+from domain_embed_pipeline.serving.live import ServingEvaluation
 from domain_embed_pipeline.serving.records import PromotionDecision, ServingCollection
 
 logger = logging.getLogger(__name__)
@@ -50,6 +51,37 @@ def require_promotable(
         certificate_passed=comparison.certificate_passed,
         overridden=bool(objections),
         override_reason=override_reason,
+    )
+
+
+def decision_to_serve(
+    collection: ServingCollection,
+    *,
+    live: ServingEvaluation,
+    comparison: Comparison,
+    override_reason: str | None = None,
+) -> PromotionDecision:
+    """The decision that lets a collection go live: no verdict is asked for while model and retrieval mode stay.
+
+    Args:
+        collection: What the alias would move to.
+        live: What serves now.
+        comparison: Candidate against base and against what is live.
+        override_reason: Why to go live without a passing verdict.
+
+    Raises:
+        PromotionRefusedError: If the collection is of another model than the live one and its verdict does not pass.
+        ConfigurationError: If the reason for an override is blank.
+    """
+    if not live.serves(collection):
+        return require_promotable(comparison, override_reason=override_reason, collection=collection)
+    return PromotionDecision(
+        model_version=collection.model_version,
+        verdict="unchanged",
+        reason=f"the live model, for the corpus {collection.corpus_version}",
+        certificate_passed=True,
+        overridden=False,
+        override_reason=None,
     )
 
 

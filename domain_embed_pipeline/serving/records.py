@@ -136,6 +136,7 @@ class PromotionDecision:
 
     model_version: str
     verdict: str
+    """That of the comparison; `unchanged` where the model stays and only its index is built anew."""
     reason: str
     certificate_passed: bool
     overridden: bool

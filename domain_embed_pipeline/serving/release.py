@@ -14,7 +14,7 @@ from domain_embed_pipeline.encoding.sparse import fit_sparse_spec
 from domain_embed_pipeline.encoding.spec import Encoder
 from domain_embed_pipeline.evaluation.records import Evaluation
 from domain_embed_pipeline.records import Corpus
-from domain_embed_pipeline.registry.lineage import LineageLog
+from domain_embed_pipeline.registry.lineage import LineageKind, LineageLog
 from domain_embed_pipeline.serving.alias import current_target, prune, swap_alias
 from domain_embed_pipeline.serving.collection import build_collection
 from domain_embed_pipeline.serving.records import (
@@ -96,7 +96,7 @@ def release_collection(
     )
     if swap.swapped:
         lineage.record(
-            "override" if decision.overridden else "promotion",
+            _kind_of(decision),
             alias=swap.alias,
             model_version=swap.model_version,
             collection=swap.collection,
@@ -105,3 +105,9 @@ def release_collection(
         )
         prune(client, collection.alias, keep_previous, lock_folder=lock_folder)
     return dataclasses.replace(swap, reason=f"{swap.reason}; {decision.reason}")
+
+
+def _kind_of(decision: PromotionDecision) -> LineageKind:
+    if decision.verdict == "unchanged":
+        return "reindex"
+    return "override" if decision.overridden else "promotion"

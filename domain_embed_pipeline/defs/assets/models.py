@@ -4,7 +4,7 @@ import dagster as dg
 
 from domain_embed_pipeline.defs import metadata
 from domain_embed_pipeline.defs.assets.corpus import OWNERS
-from domain_embed_pipeline.defs.config import MiningConfig, StageTwoConfig, TrainingConfig
+from domain_embed_pipeline.defs.config import MiningConfig, StageOneConfig, StageTwoConfig
 from domain_embed_pipeline.defs.resources import Deployment
 from domain_embed_pipeline.pairs.records import TrainingPairs
 from domain_embed_pipeline.records import Corpus, DocumentSplits, EvaluationSet
@@ -25,7 +25,7 @@ GROUP = "models"
 @dg.asset(group_name=GROUP, kinds={"huggingface", "pytorch"}, pool="gpu", code_version=TRAINING_VERSION, owners=OWNERS)
 def stage_one_model(
     deployment: Deployment,
-    config: TrainingConfig,
+    config: StageOneConfig,
     corpus_chunks: Corpus,
     document_splits: DocumentSplits,
     training_pairs: TrainingPairs,
@@ -34,10 +34,12 @@ def stage_one_model(
     """The base model fine-tuned with in-batch negatives (MultipleNegativesRankingLoss).
 
     No two rows of a batch share an anchor or a near-duplicate passage. The checkpoint is chosen by retrieval on dev
-    queries. A run that died goes on from its last checkpoint.
+    queries. A run that died goes on from its last checkpoint. With `start: live` it goes on from the model that
+    serves, which then is the parent in the lineage.
     """
     inputs = _inputs(deployment, corpus_chunks, document_splits, training_pairs, evaluation_set)
-    version = train_stage_one(inputs, training_pairs.pairs, settings=config.to_settings())
+    start = deployment.workspace.live_model() if config.start == "live" else None
+    version = train_stage_one(inputs, training_pairs.pairs, settings=config.to_settings(), start=start)
     return dg.MaterializeResult(
         value=version, metadata=metadata.of_model(version), data_version=dg.DataVersion(version.model_version)
     )

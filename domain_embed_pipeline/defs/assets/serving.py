@@ -4,41 +4,44 @@ import dagster as dg
 
 from domain_embed_pipeline.defs import metadata
 from domain_embed_pipeline.defs.assets.corpus import OWNERS
-from domain_embed_pipeline.defs.config import PromotionConfig
+from domain_embed_pipeline.defs.config import CollectionConfig, PromotionConfig
 from domain_embed_pipeline.defs.resources import Deployment
 from domain_embed_pipeline.encoding.expansion import expand_corpus
 from domain_embed_pipeline.evaluation.records import Comparison, Evaluation
 from domain_embed_pipeline.pairs.records import TrainingPairs
 from domain_embed_pipeline.records import Corpus, EvaluationSet
 from domain_embed_pipeline.serving.live import ServingEvaluation
-from domain_embed_pipeline.serving.promotion import require_promotable
+from domain_embed_pipeline.serving.promotion import decision_to_serve
 from domain_embed_pipeline.serving.records import AliasSwap, ServingCollection
 from domain_embed_pipeline.serving.release import build_verified_collection, release_collection
 
 GROUP = "serving"
 
 
-@dg.asset(group_name=GROUP, kinds={"qdrant"}, pool="qdrant", code_version="1", owners=OWNERS)
+@dg.asset(group_name=GROUP, kinds={"qdrant"}, pool="qdrant", code_version="1", owners=OWNERS, deps=["model_comparison"])
 def serving_collection(
     deployment: Deployment,
+    config: CollectionConfig,
     corpus_chunks: Corpus,
     training_pairs: TrainingPairs,
     evaluation_set: EvaluationSet,
     finetuned_evaluation: Evaluation,
-    model_comparison: Comparison,
+    serving_evaluation: ServingEvaluation,
 ) -> dg.MaterializeResult[ServingCollection]:
     """The whole corpus, encoded by the candidate, in a collection of its own beside the live one.
 
     It is verified before anybody may be sent to it: ids, configuration, vectors, and the Recall@k that FAISS gave.
+    With `model: live` (`reindex_job`) it is the live model's index for the corpus as it is now.
     """
     workspace = deployment.workspace
+    evaluation = serving_evaluation.require_live() if config.model == "live" else finetuned_evaluation
     with workspace.open_store() as store:
         collection = build_verified_collection(
             store,
             deployment.settings.serving_alias,
             corpus=expand_corpus(corpus_chunks, training_pairs.pairs, evaluation_set),
-            evaluation=finetuned_evaluation,
-            encoder=workspace.registry.encoder(model_comparison.candidate_model_version),
+            evaluation=evaluation,
+            encoder=workspace.registry.encoder(evaluation.model_version),
             settings=workspace.build_settings,
         )
     return dg.MaterializeResult(
@@ -58,10 +61,13 @@ def serving_alias(
 ) -> dg.MaterializeResult[AliasSwap]:
     """The alias that readers query, moved in one call, if and only if the verdict and the certificate pass.
 
-    The verdict is read here once more. The swap is refused when somebody else moved the alias since the comparison.
+    The verdict is read here once more; none is needed where the model stays and only its index is new. The swap is refused when somebody else moved the alias since the comparison.
     """
-    decision = require_promotable(
-        model_comparison, override_reason=config.override_reason, collection=serving_collection
+    decision = decision_to_serve(
+        serving_collection,
+        live=serving_evaluation,
+        comparison=model_comparison,
+        override_reason=config.override_reason,
     )
     workspace = deployment.workspace
     with workspace.open_store() as store:
