@@ -43,7 +43,7 @@ def no_cluster_on_two_sides(document_splits: DocumentSplits) -> dg.AssetCheckRes
 
 @dg.asset_check(asset="generated_questions", blocking=True)
 def no_batch_is_under_way(generated_questions: GeneratedQuestions) -> dg.AssetCheckResult:
-    """Nothing is trained on half of the questions; `question_batches_sensor` starts the run again when all are there."""
+    """Nothing is trained on half of the questions; `question_batches_sensor` goes on when all are there."""
     waits = generated_questions.waits_for_batches
     return dg.AssetCheckResult(
         passed=not waits,

@@ -61,7 +61,8 @@ def serving_alias(
 ) -> dg.MaterializeResult[AliasSwap]:
     """The alias that readers query, moved in one call, if and only if the verdict and the certificate pass.
 
-    The verdict is read here once more; none is needed where the model stays and only its index is new. The swap is refused when somebody else moved the alias since the comparison.
+    The verdict is read here once more; none is needed where only the index of the live model is new. The swap is
+    refused when somebody else moved the alias since the comparison.
     """
     decision = decision_to_serve(
         serving_collection,
