@@ -16,8 +16,8 @@ from domain_embed_pipeline.records import Corpus
 from domain_embed_pipeline.registry.base import register_base_model
 from domain_embed_pipeline.registry.lineage import LineageLog
 from domain_embed_pipeline.registry.versions import ModelRegistry, ModelVersion
-from domain_embed_pipeline.serving.records import BuildSettings
 from domain_embed_pipeline.serving.live import live_collection
+from domain_embed_pipeline.serving.records import BuildSettings
 from domain_embed_pipeline.serving.retriever import Retriever
 from domain_embed_pipeline.serving.store import QdrantSettings, open_store
 from domain_embed_pipeline.settings import DeploymentSettings

@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from domain_embed_pipeline import __version__
 from domain_embed_pipeline.cli import app
+from domain_embed_pipeline.defs.profiles import run_config_of
 from domain_embed_pipeline.errors import EmptyCorpusError
 from domain_embed_pipeline_tests.planted_corpus import RECORDED, PlantedCorpus, write_planted_corpus
 
@@ -90,3 +92,10 @@ def test_an_error_of_the_family_keeps_its_exit_code(
     result = RUNNER.invoke(app, ["questions", "import", str(planted.questions)])
     assert isinstance(result.exception, EmptyCorpusError)
     assert result.exception.exit_code == 3
+
+
+def test_a_profile_is_printed_as_run_config() -> None:
+    result = RUNNER.invoke(app, ["profile", "gpu"])
+    assert result.exit_code == 0, result.output
+    assert yaml.safe_load(result.output) == run_config_of("gpu")
+    assert RUNNER.invoke(app, ["profile", "no-such"]).exit_code == 2

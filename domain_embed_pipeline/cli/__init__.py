@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from domain_embed_pipeline import __version__
-from domain_embed_pipeline.cli import bench, doctor, evaluating, questions, running, serving
+from domain_embed_pipeline.cli import bench, doctor, evaluating, profiles, questions, running, serving
 from domain_embed_pipeline.errors import DomainEmbedError
 
 app = typer.Typer(
@@ -50,6 +50,7 @@ def _root(
 
 
 app.command()(running.run)
+app.command()(profiles.profile)
 app.command()(serving.search)
 app.command()(serving.status)
 app.command()(serving.models)

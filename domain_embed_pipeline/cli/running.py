@@ -8,13 +8,16 @@ from typing import Annotated, Any
 import typer
 
 from domain_embed_pipeline.cli.common import dagster_home, open_workspace
+from domain_embed_pipeline.settings import DeploymentSettings
 
 NOT_BETTER = 20
 BATCH_WAIT_MINUTES = 25 * 60
 
 
 def run(
-    profile: Annotated[str, typer.Option(help="Named set of knobs: demo, cpu, gpu or production.")] = "cpu",
+    profile: Annotated[
+        str | None, typer.Option(help="Named set of knobs: demo, cpu, gpu or production; else DOMAIN_EMBED_PROFILE.")
+    ] = None,
     job: Annotated[str, typer.Option(help="Job to run.")] = "retrain_and_promote_job",
     config_file: Annotated[
         Path | None,
@@ -34,6 +37,7 @@ def run(
     from domain_embed_pipeline.defs.execution import end_dead_runs, open_instance, run_job
     from domain_embed_pipeline.defs.profiles import PROFILES, run_config_of
 
+    profile = profile or DeploymentSettings().profile
     if profile not in PROFILES:
         raise typer.BadParameter(f"{profile!r} is not one of {', '.join(PROFILES)}.", param_hint="--profile")
     config = run_config_of(profile) if job == "retrain_and_promote_job" else {}

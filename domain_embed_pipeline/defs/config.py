@@ -125,8 +125,8 @@ class TrainingPairsConfig(dg.Config):
         default=[], description=f"Filters to switch off, of {', '.join(FILTER_NAMES)}; what they drop trains the model."
     )
     round_trip_max_rank: int | None = Field(
-        default=None, ge=10, description="Questions whose passage the base model ranks beyond it are dropped or "
-        "judged; a low bound drops what the model should learn."
+        default=None, ge=10, le=100_000, description="Questions whose passage the base model ranks beyond it are "
+        "dropped or judged; a low bound drops what the model should learn."
     )  # fmt: skip
     judge: Literal["off", "hard", "all"] = Field(
         default="off", description="Ask the LLM whether the passage answers: of no question, of those beyond "
@@ -199,7 +199,8 @@ class TrainingConfig(dg.Config):
     def to_settings(self) -> TrainingSettings:
         """The library's settings."""
         knobs = self.model_dump(include={field.name for field in dataclasses.fields(TrainingSettings)})
-        return TrainingSettings(**knobs | {"matryoshka_dimensions": tuple(self.matryoshka_dimensions)})
+        knobs["matryoshka_dimensions"] = tuple(self.matryoshka_dimensions)
+        return TrainingSettings(**knobs)
 
 
 @defaults_of("stage_one_model")
