@@ -79,8 +79,7 @@ def default_recipe(job: RecipeJob, watch: Stopwatch) -> RecipeOutput:
     stages, seen = _train(inputs, pairs, job.seed, watch)
     with watch.stage("choose"):
         chosen = choose_finetuned(inputs, stages, settings=CandidateSettings())
-    expanded = dataclasses.replace(data, corpus=expand_corpus(data.corpus, pairs.pairs, data.queries))
-    evaluation = _evaluate(workspace, chosen.version, expanded, watch)
+    evaluation = _evaluate(workspace, chosen.version, _expanded(data, pairs), watch)
     mix = ", ".join(f"{count.kept} {count.source}" for count in pairs.mix if count.kept)
     return RecipeOutput(
         lines=_lines(job.recipe, evaluation),
@@ -115,6 +114,18 @@ def base_recipe(job: RecipeJob, watch: Stopwatch) -> RecipeOutput:
     return RecipeOutput(lines=_lines(job.recipe, evaluation), passages_encoded=workspace.timed_registry.passages)
 
 
+def expanded_base_recipe(job: RecipeJob, watch: Stopwatch) -> RecipeOutput:
+    """The base model over chunks expanded by their questions: what these bring without any training."""
+    _import_libraries(watch)
+    workspace = open_workspace(job, watch)
+    with watch.stage("prepare"):
+        data, base = load_data(workspace), workspace.base_model
+        pairs, dollars = make_training_pairs(workspace, data, job.questions)
+    evaluation = _evaluate(workspace, base, _expanded(data, pairs), watch)
+    passages = workspace.timed_registry.passages
+    return RecipeOutput(lines=_lines(job.recipe, evaluation), passages_encoded=passages, dollars=dollars)
+
+
 def bm25_recipe(job: RecipeJob, watch: Stopwatch) -> RecipeOutput:
     """BM25 alone: no model at all."""
     workspace = open_workspace(job, watch)
@@ -131,6 +142,7 @@ RECIPES: dict[str, Callable[[RecipeJob, Stopwatch], RecipeOutput]] = {
     "default": default_recipe,
     "default-plain": default_plain_recipe,
     "base": base_recipe,
+    "base-expanded": expanded_base_recipe,
     "bm25": bm25_recipe,
 }
 
@@ -177,6 +189,10 @@ def _evaluate(workspace: BenchWorkspace, version: ModelVersion, data: BenchData,
             split="test",
             clusters=clusters_of_chunks(data.corpus, data.splits),
         )
+
+
+def _expanded(data: BenchData, pairs: TrainingPairs) -> BenchData:
+    return dataclasses.replace(data, corpus=expand_corpus(data.corpus, pairs.pairs, data.queries))
 
 
 def _lines(recipe: str, evaluation: Evaluation) -> tuple[RankedLine, ...]:

@@ -19,7 +19,7 @@ def bench(
         Path | None, typer.Option(help="Recorded questions: JSON lines with chunk_id and styles such as plain.")
     ] = None,
     recipes: Annotated[
-        str, typer.Option(help="Of tutorial, default, default-plain, base, bm25; separated by commas.")
+        str, typer.Option(help="Of tutorial, default, default-plain, base, base-expanded, bm25; separated by commas.")
     ] = "tutorial,default,base,bm25",
     sample: Annotated[
         int | None, typer.Option(min=1, help="A quick look: so many queries, four times the chunks.")

@@ -45,7 +45,9 @@ def _text(result: BenchResult) -> str:
 
 def test_the_pipeline_is_run_with_the_settings_that_its_assets_have() -> None:
     assert CorpusConfig().to_settings() == CorpusSettings()
-    assert QuestionsConfig().to_settings() == QuestionSettings()
+    # A run leaves a batch to the sensor sooner than the library would.
+    asked = dataclasses.replace(QuestionsConfig().to_settings(), batch_wait_h=QuestionSettings().batch_wait_h)
+    assert asked == QuestionSettings()
     assert StructuralPairsConfig().to_settings() == StructuralSettings()
     assert TrainingPairsConfig().to_settings() == PAIRS
     assert TrainingConfig().to_settings() == TrainingSettings()
