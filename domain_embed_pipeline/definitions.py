@@ -5,13 +5,14 @@ from typing import Any
 
 import dagster as dg
 
-from domain_embed_pipeline.defs.assets import corpus, evaluation, models, serving, training_data
+from domain_embed_pipeline.defs.assets import corpus, drops, evaluation, models, serving, training_data
 from domain_embed_pipeline.defs.checks import ALL_CHECKS
 from domain_embed_pipeline.defs.io_managers import RecordIOManager
 from domain_embed_pipeline.defs.jobs import ALL_JOBS
 from domain_embed_pipeline.defs.resources import Deployment
 from domain_embed_pipeline.defs.run_sensors import RUN_SENSORS
 from domain_embed_pipeline.defs.schedules import weekly_retrain_schedule
+from domain_embed_pipeline.defs.sensors import DROP_SENSORS
 
 # Each step is a process of its own; forking from one that has imported this module saves each of them 2 seconds.
 EXECUTOR = dg.multiprocess_executor.configured(
@@ -28,10 +29,10 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
     deployment = (resource_overrides or {}).get("deployment") or Deployment.configure_at_launch()
     resources = {"deployment": deployment, "io_manager": RecordIOManager(deployment=deployment)}
     return dg.Definitions(
-        assets=dg.load_assets_from_modules([corpus, training_data, models, evaluation, serving]),
+        assets=dg.load_assets_from_modules([corpus, training_data, models, evaluation, serving, drops]),
         asset_checks=ALL_CHECKS,
         jobs=ALL_JOBS,
-        sensors=RUN_SENSORS,
+        sensors=[*DROP_SENSORS, *RUN_SENSORS],
         schedules=[weekly_retrain_schedule],
         resources=resources | dict(resource_overrides or {}),
         executor=EXECUTOR,

@@ -84,7 +84,8 @@ class Corpus:
     duplicate_count: int
     """Passages that were merged into a chunk of the same text and title."""
     settings: dict[str, Any] = field(default_factory=dict, compare=False)
-    """How it was read and cut (`CorpusSettings` by name), so that it can be compared with what is there later."""
+    """How it was read and cut (`CorpusSettings` by name, with the `tokenizer`), so that it can be compared with what is
+    there later."""
 
 
 @dataclass(frozen=True, slots=True)

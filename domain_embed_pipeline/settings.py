@@ -55,6 +55,27 @@ class DeploymentSettings(BaseSettings):
         pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,62}$",
         description="The alias that readers query.",
     )
+    drop_interval_s: int = Field(
+        default=15, ge=1, le=86_400, description="Seconds between two looks of corpus_drop_sensor at the documents."
+    )
+    drop_quiet_s: float = Field(
+        default=10.0,
+        ge=0,
+        description="Seconds without a change before new documents are indexed; shorter than a writer's pause indexes "
+        "half a document, which the next run mends.",
+    )
+    drop_max_wait_s: float = Field(
+        default=900.0,
+        ge=1,
+        description="Files that keep changing for so many seconds are indexed as they are; a file that is written "
+        "without end would otherwise keep all others out.",
+    )
+    drop_marker: str | None = Field(
+        default=None,
+        pattern=r"^[^/]+$",
+        description="Name of a file that is written last, beside the new documents or in a folder above. It replaces "
+        "the waiting for quiet; where it is missing new documents wait for drop_max_wait_s.",
+    )
     qdrant_url: str | None = Field(default=None, description="Qdrant server; without it the store is embedded.")
     qdrant_api_key: SecretStr | None = Field(default=None, description="Key of the Qdrant server.")
     qdrant_prefer_grpc: bool = Field(default=False, description="Use gRPC for vectors; needs port 6334.")

@@ -6,6 +6,7 @@ What belongs here: which store lies where under the artifacts folder. What does 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -68,6 +69,11 @@ class Workspace:
     def locks(self) -> Path:
         """Lock files of aliases."""
         return self.root / "locks"
+
+    @property
+    def drops(self) -> Path:
+        """What the drop sensor has seen, and what the live collection was last brought up to."""
+        return self.root / "drops"
 
     @property
     def tables(self) -> Path:
@@ -168,11 +174,12 @@ class Workspace:
         )
         return load_all_user_pairs(paths, corpus)
 
-    def load_corpus(self, settings: CorpusSettings | None = None) -> Corpus:
+    def load_corpus(self, settings: CorpusSettings | None = None, *, tokenizer: str | None = None) -> Corpus:
         """The corpus as it is now, where the deployment says it lies: files, or collections of its vector store.
 
         Args:
             settings: How to read and cut; by default as the last materialization did, so that the two compare.
+            tokenizer: Base model in whose tokens chunks are measured; that of the deployment by default.
         """
         from domain_embed_pipeline.corpus.existing_index import SCHEME
         from domain_embed_pipeline.corpus.snapshot import load_corpus
@@ -180,10 +187,12 @@ class Workspace:
         from domain_embed_pipeline.encoding.base_models import resolve_base_model
 
         location = self.settings.corpus_path
-        count_tokens = load_token_counter(resolve_base_model(self.settings.base_model).folder)
+        tokenizer = tokenizer or self.settings.base_model
+        count_tokens = load_token_counter(resolve_base_model(tokenizer).folder)
         settings = settings or self.corpus_settings
         with self.open_store() if SCHEME in location else contextlib.nullcontext() as client:
-            return load_corpus(location, settings=settings, count_tokens=count_tokens, qdrant_client=client)
+            corpus = load_corpus(location, settings=settings, count_tokens=count_tokens, qdrant_client=client)
+        return dataclasses.replace(corpus, settings={**corpus.settings, "tokenizer": tokenizer})
 
     @property
     def corpus_settings(self) -> CorpusSettings:
@@ -193,7 +202,12 @@ class Workspace:
 
     def stored(self, record_type: type[R], asset: str) -> R | None:
         """What an asset's last materialization stored; None when there was none."""
+        return self.stored_at(record_type, str(self.tables / asset))
+
+    @staticmethod
+    def stored_at(record_type: type[R], folder: str) -> R | None:
+        """A record folder's content; None when there is none."""
         try:
-            return load_record(record_type, str(self.tables / asset))
+            return load_record(record_type, folder)
         except FileNotFoundError:
             return None

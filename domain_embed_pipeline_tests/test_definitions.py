@@ -35,6 +35,8 @@ GRAPH = {
         "model_comparison",
     },
     "serving_alias": {"serving_collection", "serving_evaluation", "model_comparison"},
+    "served_documents": {"serving_alias"},
+    "retrain_decision": {"served_documents"},
 }  # fmt: skip
 POOLS = {
     "gpu": {
@@ -42,7 +44,7 @@ POOLS = {
         "expanded_baseline_evaluation", "serving_evaluation", "finetuned_evaluation",
     },
     "anthropic_api": {"generated_questions"},
-    "qdrant": {"serving_collection", "serving_alias"},
+    "qdrant": {"serving_collection", "serving_alias", "served_documents"},
 }  # fmt: skip
 
 

@@ -30,6 +30,7 @@ ALLOWED = {
     "training": {"encoding", "registry", "evaluation"},
     "serving": {"encoding", "registry", "evaluation"},
     "alternatives": {"corpus", "encoding", "evaluation", "pairs", "registry"},
+    "drops": {"corpus", "evaluation", "pairs", "serving", "workspace"},
     "bench": {"corpus", "encoding", "evaluation", "pairs", "questions", "registry", "serving", "training", "workspace"},
 }
 

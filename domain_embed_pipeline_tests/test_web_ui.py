@@ -73,7 +73,7 @@ def test_the_code_location_loads_with_assets_jobs_and_schedule(address: str) -> 
     query = """{ repositoriesOrError { ... on RepositoryConnection { nodes {
         assetNodes { groupName } jobs { name } schedules { name } } } } }"""
     (repository,) = _ask(address, query)["repositoriesOrError"]["nodes"]
-    assert len(repository["assetNodes"]) == 15
+    assert len(repository["assetNodes"]) == 17
     assert {node["groupName"] for node in repository["assetNodes"]} == {
         "corpus", "training_data", "models", "evaluation", "serving"
     }  # fmt: skip

@@ -10,9 +10,10 @@ import logging
 import os
 import stat
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -28,6 +29,8 @@ READY_SUFFIXES = frozenset({".jsonl", ".parquet"})
 FORMATS = ", ".join(sorted(DOCUMENT_SUFFIXES | READY_SUFFIXES))
 _LITTER_STARTS = ("~$", ".~")
 _LITTER = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
+_DIGEST_KEYS = ("ETag", "etag", "md5Hash", "content_md5", "md5", "checksum")
+_TIME_KEYS = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
 # Beside a corpus.jsonl these hold what is asked, not what is found: as chunks they would leak every test query.
 _BEIR_COMPANIONS = frozenset({"queries.jsonl", "questions.jsonl"})
 
@@ -43,6 +46,12 @@ class SourceFile:
     filesystem: Any
     problem: UnreadableDocumentError | None = None
     """Why it is set aside unread."""
+    revision: str = ""
+    """Another one whenever the file may have changed: size and times, or what the store tells instead."""
+    modified: float = 0.0
+    """Time of its last change in seconds since 1970; 0 where the store does not tell."""
+    store_digest: str = ""
+    """The store's own digest of the contents, where it has one."""
 
     @property
     def suffix(self) -> str:
@@ -104,7 +113,7 @@ def list_files(location: str, *, settings: CorpusSettings) -> list[SourceFile]:
             fix="Set DOMAIN_EMBED_CORPUS_PATH to a folder or file of documents.",
         )
     if not is_folder:
-        return [SourceFile(_portable(PurePosixPath(root).name), root, filesystem.size(root) or 0, filesystem)]
+        return [_entry_file(_portable(PurePosixPath(root).name), filesystem.info(root), filesystem)]
     is_local = "file" in ((filesystem.protocol,) if isinstance(filesystem.protocol, str) else filesystem.protocol)
     found = _local_files(Path(root), filesystem, settings) if is_local else _remote_files(root, filesystem, settings)
     return _without_companions(sorted(found, key=lambda file: file.document_id))
@@ -129,16 +138,50 @@ def _local_files(root: Path, filesystem: Any, settings: CorpusSettings) -> Itera
                 folders.append(entry.path)
                 continue
             try:
-                size = _checked_size(entry, real_root)
+                status = _checked_status(entry, real_root)
             except UnreadableDocumentError as problem:
                 yield SourceFile(_document_id(entry.path, root), entry.path, 0, filesystem, problem)
             else:
-                if size is not None:
-                    yield SourceFile(_document_id(entry.path, root), entry.path, size, filesystem)
+                if status is not None:
+                    yield _local_file(_document_id(entry.path, root), entry.path, filesystem, status)
 
 
-def _checked_size(entry: os.DirEntry[str], real_root: Path) -> int | None:
-    """Bytes of a file; None for a link to a folder that is listed anyway.
+def _local_file(document_id: str, path: str, filesystem: Any, status: os.stat_result) -> SourceFile:
+    # The time of change of the inode shows a file that was replaced by one of the same size and time.
+    revision = f"{status.st_size}-{status.st_mtime_ns}-{status.st_ctime_ns}"
+    return SourceFile(document_id, path, status.st_size, filesystem, revision=revision, modified=status.st_mtime)
+
+
+def _entry_file(document_id: str, entry: Mapping[str, Any], filesystem: Any) -> SourceFile:
+    """A file as its store lists it; stores spell the same things differently."""
+    size = int(entry.get("size") or 0)
+    digest = next((str(entry[key]) for key in _DIGEST_KEYS if entry.get(key)), "")
+    times = [entry[key] for key in _TIME_KEYS if entry.get(key)]
+    revision = "-".join(str(part) for part in (size, digest, *times) if part != "")
+    return SourceFile(
+        document_id,
+        entry["name"],
+        size,
+        filesystem,
+        revision=revision,
+        modified=_seconds_of(times[0]) if times else 0.0,
+        store_digest=digest,
+    )
+
+
+def _seconds_of(time: Any) -> float:
+    if isinstance(time, int | float):
+        return float(time)
+    if isinstance(time, str):
+        try:
+            time = datetime.fromisoformat(time)
+        except ValueError:
+            return 0.0
+    return time.timestamp() if isinstance(time, datetime) else 0.0
+
+
+def _checked_status(entry: os.DirEntry[str], real_root: Path) -> os.stat_result | None:
+    """Size and times of a file; None for a link to a folder that is listed anyway.
 
     Raises:
         UnreadableDocumentError: `symlink_loop`, `symlink_outside`, `vanished`, `unsupported` or `unreadable`.
@@ -160,7 +203,7 @@ def _checked_size(entry: os.DirEntry[str], real_root: Path) -> int | None:
         raise UnreadableDocumentError("symlink_loop" if is_loop else "unreadable", str(error)) from error
     if not stat.S_ISREG(status.st_mode):
         raise UnreadableDocumentError("unsupported", "a pipe, socket or device, not a file")
-    return status.st_size
+    return status
 
 
 def _linked_folder(link: Path, target: Path) -> None:
@@ -171,10 +214,12 @@ def _linked_folder(link: Path, target: Path) -> None:
 
 def _remote_files(root: str, filesystem: Any, settings: CorpusSettings) -> Iterator[SourceFile]:
     prefix = root.rstrip("/") + "/"
+    # A process that lives on would otherwise see the listing of its first look for ever.
+    filesystem.invalidate_cache(root)
     for path, entry in filesystem.find(root, detail=True).items():
         document_id = path.removeprefix(prefix)
         if all(_is_wanted(part, settings) for part in document_id.split("/")):
-            yield SourceFile(_portable(document_id), path, int(entry.get("size") or 0), filesystem)
+            yield _entry_file(_portable(document_id), {**entry, "name": path}, filesystem)
 
 
 def _document_id(path: str, root: Path) -> str:

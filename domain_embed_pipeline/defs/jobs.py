@@ -9,9 +9,11 @@ from domain_embed_pipeline.settings import DeploymentSettings
 EXCLUSIVE = {"domain_embed/exclusive": "retrain"}
 """Runs with this tag wait for each other (`dagster.yaml`)."""
 
+NEW_DOCUMENTS = dg.AssetSelection.assets("served_documents", "retrain_decision")
+
 retrain_and_promote_job = dg.define_asset_job(
     name="retrain_and_promote_job",
-    selection=dg.AssetSelection.all(),
+    selection=dg.AssetSelection.all() - NEW_DOCUMENTS,
     description="Documents to a served index: chunks, questions, pairs, training, verdict, and the swap if it passes. "
     "The launchpad opens with the knobs of the deployment's profile (DOMAIN_EMBED_PROFILE); what `domain-embed profile "
     "NAME` prints is another one to paste.",
@@ -54,4 +56,19 @@ reindex_job = dg.define_asset_job(
     tags=EXCLUSIVE,
 )
 
-ALL_JOBS = [retrain_and_promote_job, evaluate_job, promote_job, reindex_job, rollback_alias_job]
+index_new_documents_job = dg.define_asset_job(
+    name="index_new_documents_job",
+    selection=NEW_DOCUMENTS,
+    description="Serves new, changed and deleted documents by the live model within a minute, and decides whether they "
+    "are worth a training.",
+    tags={"domain_embed/exclusive": "index"},
+)
+
+ALL_JOBS = [
+    retrain_and_promote_job,
+    index_new_documents_job,
+    evaluate_job,
+    promote_job,
+    reindex_job,
+    rollback_alias_job,
+]

@@ -18,6 +18,7 @@ class Deployment(dg.ConfigurableResource):
     base_model: str | None = Field(default=None, description="Overrides DOMAIN_EMBED_BASE_MODEL.")
     serving_alias: str | None = Field(default=None, description="Overrides DOMAIN_EMBED_SERVING_ALIAS.")
     qdrant_url: str | None = Field(default=None, description="Overrides DOMAIN_EMBED_QDRANT_URL.")
+    drop_quiet_s: float | None = Field(default=None, description="Overrides DOMAIN_EMBED_DROP_QUIET_S.")
     anthropic_base_url: str | None = Field(default=None, description="Overrides DOMAIN_EMBED_ANTHROPIC_BASE_URL.")
 
     @property

@@ -185,6 +185,19 @@ class Ledger:
                 found.setdefault(row.chunk_id, []).append(RecordedQuestion(*row))
         return found
 
+    def question_texts(self, chunk_ids: Iterable[str]) -> dict[str, list[str]]:
+        """`chunk_id -> valid questions`, imported or of any model under any prompt; each once, in order of arrival."""
+        found: dict[str, dict[str, None]] = {}
+        for part in _slices(chunk_ids):
+            recorded = sa.select(recorded_questions.c.chunk_id, recorded_questions.c.text)
+            for row in self.read(recorded.where(recorded_questions.c.chunk_id.in_(part)).order_by("recorded_id")):
+                found.setdefault(row.chunk_id, {})[row.text] = None
+            answered = sa.select(responses.c.chunk_id, responses.c.questions).where(responses.c.chunk_id.in_(part))
+            for row in self.read(answered.order_by("response_id")):
+                for question in json.loads(row.questions):
+                    found.setdefault(row.chunk_id, {})[question["text"]] = None
+        return {chunk_id: list(texts) for chunk_id, texts in found.items()}
+
     # ── erasure ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def forget(self, chunk_ids: Iterable[str]) -> int:

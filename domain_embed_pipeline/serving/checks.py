@@ -92,7 +92,7 @@ def metadata(subject: Subject, plan: CollectionPlan) -> CheckResult:
     stored = read_metadata(subject.client, subject.collection, retries=subject.retries)
     if stored is None:
         return CheckResult("metadata", False, False, "the collection has no metadata of ours")
-    names = ("alias", "encoder", "corpus_version", "mode", "sparse_spec", "expansion_version")
+    names = ("alias", "encoder", "corpus_version", "mode", "sparse_spec", "expansion_version", "chunking")
     seen = {name: getattr(stored, name) for name in names}
     return _equality("metadata", seen, {name: getattr(plan, name) for name in names})
 

@@ -173,6 +173,7 @@ def _create(client: QdrantClient, plan: CollectionPlan, name: str, retries: Retr
         created_at=_now(),
         quantized=plan.settings.quantization != "none",
         frameworks=plan.settings.frameworks,
+        chunking=plan.chunking,
     )
 
     def create() -> None:

@@ -6,7 +6,7 @@ What belongs here: reading and writing that metadata. What does not: points, ali
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from domain_embed_pipeline.encoding.sparse import SparseSpec
@@ -55,6 +55,8 @@ class CollectionMetadata:
     """What the alias pointed at before it pointed here."""
     made_by: str = MADE_BY
     layout: int = METADATA_LAYOUT
+    chunking: dict[str, Any] = field(default_factory=dict)
+    """How its documents were cut (`Corpus.settings`); a catch-up cuts new ones in the same way."""
 
     @property
     def model_version(self) -> str:

@@ -55,6 +55,8 @@ class CollectionPlan:
     expansion_version: str = ""
     """Digest of the questions that chunks are expanded by; empty when they are not."""
     settings: BuildSettings = field(default_factory=BuildSettings)
+    chunking: dict[str, Any] = field(default_factory=dict)
+    """How the chunks were cut (`Corpus.settings`), so that a later catch-up cuts in the same way."""
 
     def __post_init__(self) -> None:
         if self.mode.kind != "dense" and self.sparse_spec is None:

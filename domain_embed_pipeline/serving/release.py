@@ -6,6 +6,7 @@ What belongs here: the order of these steps. What does not: each step, which has
 from __future__ import annotations
 
 import dataclasses
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from domain_embed_pipeline.records import Corpus
 from domain_embed_pipeline.registry.lineage import LineageKind, LineageLog
 from domain_embed_pipeline.serving.alias import current_target, prune, swap_alias
 from domain_embed_pipeline.serving.collection import build_collection
+from domain_embed_pipeline.serving.metadata import read_metadata
 from domain_embed_pipeline.serving.records import (
     AliasSwap,
     BuildSettings,
@@ -24,10 +26,13 @@ from domain_embed_pipeline.serving.records import (
     PromotionDecision,
     ServingCollection,
 )
+from domain_embed_pipeline.serving.retries import RetryPolicy
 from domain_embed_pipeline.serving.verification import VerificationInputs, verify_collection
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
+
+logger = logging.getLogger(__name__)
 
 
 def build_verified_collection(
@@ -53,18 +58,28 @@ def build_verified_collection(
         sparse_spec=evaluation.sparse or fit_sparse_spec(chunk.expanded_text for chunk in chunks),
         expansion_version=expansion_version(chunks),
         settings=settings or BuildSettings(),
+        chunking=corpus.settings,
     )
     vectors = encode_chunks(encoder, chunks)
     built = build_collection(client, plan, chunks=chunks, vectors=vectors)
+    live = current_target(client, alias)
+    if built.collection == live and _was_caught_up(client, built.collection, corpus):
+        logger.info("%s is live and holds newer documents than this run; it stays as it is.", live)
+        return built
     inputs = VerificationInputs(
         plan=plan,
         chunks=chunks,
         vectors=vectors,
         encoder=encoder,
         golden=evaluation.served_query_results,
-        live_collection=current_target(client, alias),
+        live_collection=live,
     )
     return verify_collection(client, built, inputs=inputs)
+
+
+def _was_caught_up(client: QdrantClient, collection: str, corpus: Corpus) -> bool:
+    metadata = read_metadata(client, collection, retries=RetryPolicy())
+    return metadata is not None and metadata.content_version not in (None, corpus.corpus_version)
 
 
 def release_collection(

@@ -40,6 +40,7 @@ def reconcile_collection(
     chunks: Sequence[Chunk],
     encoder: Encoder,
     corpus_version: str,
+    most_deleted_share: float = 1.0,
     retries: RetryPolicy | None = None,
 ) -> Reconciliation:
     """Make a collection, live or not, hold exactly these chunks: encode and add, rewrite payloads, delete.
@@ -53,11 +54,13 @@ def reconcile_collection(
         chunks: The whole corpus as it is now.
         encoder: The one that the collection was built by.
         corpus_version: Version of `chunks`; noted in the metadata.
+        most_deleted_share: Refuse, before anything is written, when more than this share of the points would go.
         retries: Pauses and attempts against a server.
 
     Raises:
         EncoderMismatchError: If the encoder is another than the collection's.
-        ServingError: If the corpus is empty (that would empty the index) or somebody else wrote meanwhile.
+        ServingError: If the corpus is empty (that would empty the index), too much would be deleted, or somebody else
+            wrote meanwhile.
     """
     started = time.monotonic()
     retries = retries or RetryPolicy()
@@ -70,6 +73,8 @@ def reconcile_collection(
         )
     stored = stored_digests(client, name, retries=retries)
     wanted = {point_id_of(chunk.chunk_id): chunk for chunk in chunks}
+    surplus = sorted(stored.keys() - wanted.keys())
+    _require_most_kept(name, len(surplus), len(stored), most_deleted_share)
     missing = [chunk for point, chunk in wanted.items() if point not in stored]
     changed = [
         chunk
@@ -79,7 +84,7 @@ def reconcile_collection(
     batches_ = _encoded_batches(missing, encoder, metadata)
     added = upload(client, name, points=batches_, parallel=PARALLEL_UPLOADS, retries=retries)
     _rewrite_payloads(client, metadata, changed, retries)
-    deleted = delete_points(client, name, point_ids=sorted(stored.keys() - wanted.keys()), retries=retries)
+    deleted = delete_points(client, name, point_ids=surplus, retries=retries)
     _require_exact(client, name, set(wanted), retries)
     write_metadata(client, name, {"content_version": corpus_version, "point_count": len(wanted)}, retries=retries)
     if is_embedded(client):
@@ -133,6 +138,16 @@ def _require_ours(client: QdrantClient, collection: str, encoder: Encoder, retri
             fix="Load the model version that the collection names.",
         )
     return metadata
+
+
+def _require_most_kept(name: str, surplus: int, stored: int, most_deleted_share: float) -> None:
+    if surplus > most_deleted_share * stored:
+        raise ServingError(
+            f"{surplus} of {stored} points of {name} belong to no document any more; at most a share of "
+            f"{most_deleted_share:g} is deleted at once.",
+            fix="Check that all documents can be read where they should lie. If so many were removed on purpose, run "
+            "index_new_documents_job with most_deleted_share=1.",
+        )
 
 
 def _encoded_batches(chunks: Sequence[Chunk], encoder: Encoder, metadata: CollectionMetadata) -> Iterator[list[Any]]:

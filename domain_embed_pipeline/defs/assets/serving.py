@@ -6,6 +6,7 @@ from domain_embed_pipeline.defs import metadata
 from domain_embed_pipeline.defs.assets.corpus import OWNERS
 from domain_embed_pipeline.defs.config import CollectionConfig, PromotionConfig
 from domain_embed_pipeline.defs.resources import Deployment
+from domain_embed_pipeline.drops.releasing import release_caught_up
 from domain_embed_pipeline.encoding.expansion import expand_corpus
 from domain_embed_pipeline.evaluation.records import Comparison, Evaluation
 from domain_embed_pipeline.pairs.records import TrainingPairs
@@ -13,7 +14,7 @@ from domain_embed_pipeline.records import Corpus, EvaluationSet
 from domain_embed_pipeline.serving.live import ServingEvaluation
 from domain_embed_pipeline.serving.promotion import decision_to_serve
 from domain_embed_pipeline.serving.records import AliasSwap, ServingCollection
-from domain_embed_pipeline.serving.release import build_verified_collection, release_collection
+from domain_embed_pipeline.serving.release import build_verified_collection
 
 GROUP = "serving"
 
@@ -63,6 +64,7 @@ def serving_alias(
 
     The verdict is read here once more; none is needed where only the index of the live model is new. The swap is
     refused when somebody else moved the alias since the comparison.
+    Documents that came, changed or went during the build are brought in before and after it.
     """
     decision = decision_to_serve(
         serving_collection,
@@ -70,19 +72,15 @@ def serving_alias(
         comparison=model_comparison,
         override_reason=config.override_reason,
     )
-    workspace = deployment.workspace
-    with workspace.open_store() as store:
-        swap = release_collection(
-            store,
-            serving_collection,
-            decision=decision,
-            expected_current=serving_evaluation.collection,
-            lineage=workspace.lineage,
-            lock_folder=workspace.locks,
-            keep_previous=config.keep_previous,
-        )
+    release = release_caught_up(
+        deployment.workspace,
+        serving_collection,
+        decision=decision,
+        expected_current=serving_evaluation.collection,
+        keep_previous=config.keep_previous,
+    )
     return dg.MaterializeResult(
-        value=swap,
-        metadata=metadata.of_swap(swap, workspace.registry),
-        data_version=dg.DataVersion(swap.collection),
+        value=release.swap,
+        metadata=metadata.of_release(release, deployment.workspace.registry),
+        data_version=dg.DataVersion(release.swap.collection),
     )

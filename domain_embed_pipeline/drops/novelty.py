@@ -1,0 +1,156 @@
+"""How new the documents are to the model: what came since the last training, measured against what it was trained on.
+
+What belongs here: the measures. What does not: what follows from them (`decision`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from domain_embed_pipeline.drops.indexing import ServedDocuments
+from domain_embed_pipeline.evaluation.records import Comparison
+from domain_embed_pipeline.pairs.clusters import cluster_near_duplicates
+from domain_embed_pipeline.pairs.shingles import words_of
+from domain_embed_pipeline.records import Chunk, Corpus
+from domain_embed_pipeline.tables import save_record
+from domain_embed_pipeline.workspace import Workspace
+
+RECALL_K = 5
+_FEWEST_CHUNKS = 2
+_MOST_QUESTIONS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Novelty:
+    """What came since the last training."""
+
+    trained_corpus_version: str
+    trained_chunk_count: int
+    new_chunk_count: int
+    """Chunks that are served and were not there at the last training."""
+    gone_chunk_count: int
+    """Chunks that were there and are not any more."""
+    new_cluster_count: int
+    """Near-duplicate clusters without any chunk of the last training: new chunks less copies and edits."""
+    cluster_count: int
+    new_word_count: int
+    """Words that several new chunks use and no chunk of the last training does."""
+    word_count: int
+    """Words that several new chunks use."""
+    question_count: int
+    """Questions on new chunks that the ledger has."""
+    recall_at_5: float | None
+    """Of the live model on these questions, in its retrieval mode; None without any."""
+    new_words: tuple[str, ...] = ()
+    """The most frequent of them."""
+
+    @property
+    def new_chunk_share(self) -> float:
+        """New chunks per chunk of the last training."""
+        return self.new_chunk_count / max(1, self.trained_chunk_count)
+
+    @property
+    def new_cluster_share(self) -> float:
+        """Clusters that are new, of all that are served."""
+        return self.new_cluster_count / max(1, self.cluster_count)
+
+    @property
+    def new_word_share(self) -> float:
+        """Words that are new, of those that several new chunks use."""
+        return self.new_word_count / max(1, self.word_count)
+
+
+def measure_novelty(workspace: Workspace, served: ServedDocuments, *, is_training: bool = False) -> Novelty:
+    """Novelty of what is served against the corpus of the last training.
+
+    Args:
+        workspace: The deployment.
+        served: What is served now.
+        is_training: Whether a training runs at this moment; what it learns from is no news then.
+    """
+    trained = trained_corpus(workspace, is_training=is_training)
+    known = {chunk.chunk_id for chunk in trained.chunks} if trained is not None else set()
+    new = [chunk for chunk in served.chunks if chunk.chunk_id not in known]
+    questions = _questions_on(workspace, new)
+    new_clusters, clusters = _clusters({chunk.chunk_id: chunk.text for chunk in served.chunks}, known, trained, new)
+    words, unknown = _words(new, trained.chunks if trained is not None else ())
+    return Novelty(
+        trained_corpus_version=trained.corpus_version if trained is not None else "none",
+        trained_chunk_count=len(known),
+        new_chunk_count=len(new),
+        gone_chunk_count=len(known - {chunk.chunk_id for chunk in served.chunks}),
+        new_cluster_count=new_clusters,
+        cluster_count=clusters,
+        new_word_count=len(unknown),
+        word_count=len(words),
+        question_count=len(questions),
+        recall_at_5=_recall(workspace, questions) if questions else None,
+        new_words=tuple(unknown[:20]),
+    )
+
+
+def trained_corpus(workspace: Workspace, *, is_training: bool = False) -> Corpus | None:
+    """The corpus of the last training that came to a verdict, or of the one that runs; None before the first.
+
+    The table of `corpus_chunks` changes when a training starts. Should that one fail, what came before it is still
+    new, so the last corpus with a verdict is kept beside.
+    """
+    place = str(workspace.drops / "trained")
+    current = workspace.stored(Corpus, "corpus_chunks")
+    comparison = workspace.stored(Comparison, "model_comparison")
+    judged = current is not None and comparison is not None and comparison.corpus_version == current.corpus_version
+    kept = workspace.stored_at(Corpus, place)
+    if is_training:
+        return current
+    if not judged or current is None:
+        return kept if kept is not None else current
+    if kept is None or kept.corpus_version != current.corpus_version:
+        save_record(current, place)
+    return current
+
+
+def _clusters(
+    served: Mapping[str, str], known: set[str], trained: Corpus | None, new: Sequence[Chunk]
+) -> tuple[int, int]:
+    """Clusters that hold new chunks only, and clusters of what is served.
+
+    A chunk that was edited away still counts as known: its successor is no news.
+    """
+    if not new:
+        return 0, len(served)
+    texts = {**{chunk.chunk_id: chunk.text for chunk in (trained.chunks if trained else ())}, **served}
+    cluster_of = cluster_near_duplicates(texts)
+    old = {cluster_of[chunk_id] for chunk_id in known}
+    return len({cluster_of[chunk.chunk_id] for chunk in new} - old), len({cluster_of[chunk_id] for chunk_id in served})
+
+
+def _words(new: Sequence[Chunk], trained: Iterable[Chunk]) -> tuple[list[str], list[str]]:
+    """Words that at least two new chunks use, and those of them that are unknown; most frequent first."""
+    counts = Counter(word for chunk in new for word in set(words_of(f"{chunk.title} {chunk.text}")))
+    words = [word for word, count in counts.most_common() if count >= _FEWEST_CHUNKS and not word.isdigit()]
+    if not words:
+        return [], []
+    known = {word for chunk in trained for word in words_of(f"{chunk.title} {chunk.text}")}
+    return words, [word for word in words if word not in known]
+
+
+def _questions_on(workspace: Workspace, chunks: Sequence[Chunk]) -> list[tuple[str, str]]:
+    """Questions of the ledger with the chunk that answers them: imported ones, and answers of any model."""
+    if not chunks:
+        return []
+    with workspace.open_ledger() as ledger:
+        found = ledger.question_texts([chunk.chunk_id for chunk in chunks])
+    pairs = [(text, chunk_id) for chunk_id, texts in sorted(found.items()) for text in texts]
+    return pairs[:: max(1, -(-len(pairs) // _MOST_QUESTIONS))]
+
+
+def _recall(workspace: Workspace, questions: Sequence[tuple[str, str]]) -> float:
+    """Share of questions whose chunk is among the first five of the live index."""
+    with workspace.retriever() as retriever:
+        answers = retriever.search_batch([text for text, _ in questions], k=RECALL_K)
+    found = [
+        any(hit.chunk_id == chunk_id for hit in hits) for hits, (_, chunk_id) in zip(answers, questions, strict=True)
+    ]
+    return sum(found) / len(found)
