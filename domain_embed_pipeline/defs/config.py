@@ -291,9 +291,9 @@ class RetrainDecisionConfig(dg.Config):
     """From where on new documents are worth a training; everything is counted since the last one."""
 
     fewest_new_chunks: int = Field(
-        default=50, ge=1, le=10**7, description="Below it nothing is retrained; too few teach nothing."
+        default=50, ge=1, le=10**6, description="Below it nothing is retrained; too few teach nothing."
     )
-    most_new_chunks: int = Field(default=5_000, ge=1, le=10**9, description="So many are always worth a training.")
+    most_new_chunks: int = Field(default=5_000, ge=1, le=10**6, description="So many are always worth a training.")
     new_cluster_share: float = Field(
         default=0.2, gt=0, le=1, description="Share of near-duplicate clusters that are new; lower retrains for more "
         "of the same."
