@@ -47,11 +47,20 @@ def headline(comparison: Comparison) -> list[str]:
     """The verdict in sentences for somebody who has never heard of recall."""
     against = comparison.against_base
     primary = next(item for item in against.differences if item.metric == comparison.primary_metric)
+    before, after = "at best without fine-tuning", "with it"
+    if comparison.against_expanded_base:
+        before, after = "with the base model as it is", "with the fine-tuned model and questions in the index"
     sentences = [
-        f"{_what(comparison.primary_metric)}: {primary.reference:.0%} at best without fine-tuning, "
-        f"{primary.candidate:.0%} with it.",
+        f"{_what(comparison.primary_metric)}: {primary.reference:.0%} {before}, {primary.candidate:.0%} {after}.",
         _certainty(primary, comparison.query_count),
     ]
+    if comparison.against_expanded_base:
+        found = comparison.against_expanded_base.differences
+        alone = next(item for item in found if item.metric == comparison.primary_metric)
+        sentences.append(
+            f"The base model with the same questions in the index reaches {alone.reference:.0%}: what fine-tuning adds "
+            f"to that is {100 * alone.difference:+.1f} points. {_certainty(alone, comparison.query_count)}"
+        )
     if comparison.against_serving:
         live = next(item for item in comparison.against_serving.differences if item.metric == comparison.primary_metric)
         sentences.append(f"What is live now reaches {live.reference:.0%}. {_certainty(live, comparison.query_count)}")

@@ -9,6 +9,7 @@ from domain_embed_pipeline.errors import IncomparableError
 from domain_embed_pipeline.evaluation.comparison import CertificateOutcome, ComparisonSettings, compare
 from domain_embed_pipeline.evaluation.records import Comparison, RetrievalMode
 from domain_embed_pipeline.evaluation.slices import Slice
+from domain_embed_pipeline.evaluation.words import headline
 from domain_embed_pipeline.tables import load_record, save_record
 from domain_embed_pipeline_tests.evaluation.helpers import evaluation_of, ranked_row, rows_with
 
@@ -169,6 +170,15 @@ def test_what_the_questions_bring_without_training_is_said() -> None:
     comparison = compare(tuned, BASE, expanded_base=best, certificate=PASSED)
     assert comparison.verdict == "better"
     assert "with them the base model reaches Recall@5 0.850, the candidate 0.900" in comparison.reason
+
+
+def test_the_headline_tells_apart_what_questions_and_what_training_bring() -> None:
+    tuned = evaluation_of(GOOD.query_results, "tuned", served=rows_with([1] * 90 + [8] * 10), mode=EXPANDED)
+    best = evaluation_of(BASE.query_results, "base", served=rows_with([1] * 85 + [8] * 15), mode=EXPANDED)
+    words = " ".join(headline(compare(tuned, BASE, expanded_base=best, certificate=PASSED)))
+    assert "40% with the base model as it is, 90% with the fine-tuned model and questions in the index" in words
+    assert "The base model with the same questions in the index reaches 85%" in words
+    assert "+5.0 points" in words
 
 
 def test_a_candidate_over_plain_chunks_is_not_held_against_expanded_ones() -> None:
