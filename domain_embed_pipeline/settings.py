@@ -17,7 +17,12 @@ class DeploymentSettings(BaseSettings):
     """Everything that differs from one deployment to the next."""
 
     model_config = SettingsConfigDict(
-        env_prefix="DOMAIN_EMBED_", env_file=".env", extra="ignore", populate_by_name=True
+        # `ANTHROPIC_API_KEY=` in an .env or compose file means: none.
+        env_prefix="DOMAIN_EMBED_",
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        populate_by_name=True,
     )
 
     corpus_path: str = Field(

@@ -43,6 +43,11 @@ def test_a_block_is_run_or_says_why_not(block: Block) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: f"{command.place} {' '.join(command.words)[:40]}")
 def test_a_command_is_sound(command: Command) -> None:
+    require_sound(command)
+
+
+def require_sound(command: Command) -> None:
+    """Programs, subcommands, options, make targets and our settings exist."""
     for name in command.variables:
         assert not OUR_VARIABLE.match(name) or name in _known_variables(), f"{name} is no setting"
     if not command.words:
@@ -89,7 +94,8 @@ def _require_dagster_command(name: str, arguments: list[str]) -> None:
             assert arguments[0] in command.commands, arguments[0]
             command, arguments = command.commands[arguments[0]], arguments[1:]
         options = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
-        assert {argument.partition("=")[0] for argument in arguments if argument.startswith("-")} <= options
+        unknown = {argument.partition("=")[0] for argument in arguments if argument.startswith("-")} - options
+        assert not unknown, f"{name} has no options {unknown}"
     else:
         assert (Path(sys.prefix) / "bin" / name).exists(), f"{name} is not installed"
 
