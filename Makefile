@@ -45,7 +45,9 @@ docs: $(READY)
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs build/docs
 
 ui: $(READY)
-	mkdir -p "$(DAGSTER_HOME)" && cp dagster.yaml "$(DAGSTER_HOME)/dagster.yaml"
+	mkdir -p "$(DAGSTER_HOME)"
+	if [ "$(DAGSTER_HOME)" = "$(CURDIR)/.dagster_home" ] || [ ! -e "$(DAGSTER_HOME)/dagster.yaml" ]; then \
+	  cp dagster.yaml "$(DAGSTER_HOME)/dagster.yaml"; fi
 	$(SAMPLE_ENV) $(BIN)/dagster dev -w workspace.yaml
 
 bench: $(READY)

@@ -28,6 +28,14 @@ def test_the_instance_has_the_projects_pools_and_no_telemetry(home: Path) -> Non
         assert "domain_embed_pipeline" in instance.managed_python_loggers
 
 
+def test_a_home_that_is_set_up_otherwise_stays_as_it_is(home: Path) -> None:
+    home.mkdir()
+    (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n", encoding="utf-8")
+    with open_instance(home) as instance:
+        assert instance.global_op_concurrency_default_limit is None
+    assert "pools" not in (home / "dagster.yaml").read_text(encoding="utf-8")
+
+
 def test_a_run_whose_process_is_gone_gives_its_pool_slots_back(home: Path) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()

@@ -51,11 +51,15 @@ def job_named(name: str) -> dg.JobDefinition:
 
 
 def open_instance(home: Path) -> dg.DagsterInstance:
-    """The Dagster instance in `home`, which gets the project's dagster.yaml when it has none."""
+    """The Dagster instance in `home`, which gets the project's dagster.yaml when it has none.
+
+    `.dagster_home` here always gets it anew; a home elsewhere may be set up otherwise, for PostgreSQL, say.
+    """
     home.mkdir(parents=True, exist_ok=True)
-    project_file = Path("dagster.yaml")
-    if project_file.is_file() and project_file.resolve() != (home / "dagster.yaml").resolve():
-        shutil.copyfile(project_file, home / "dagster.yaml")
+    project_file, own_file = Path("dagster.yaml"), home / "dagster.yaml"
+    is_ours = home.resolve() == Path(".dagster_home").resolve()
+    if project_file.is_file() and (is_ours or not own_file.exists()):
+        shutil.copyfile(project_file, own_file)
     os.environ["DAGSTER_HOME"] = str(home.resolve())
     os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "yes")
     # Threads that spin while they wait made a training step three times slower on cores that others use too.
