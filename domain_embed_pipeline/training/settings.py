@@ -154,6 +154,6 @@ class CandidateSettings:
     """Shares of the tuned weights in blends with the base (LM-Cocktail, arXiv 2311.13534)."""
     simplicity_tolerance: float = 1.0
     """Standard errors of the paired difference within which the simpler model wins."""
-    pool_size: int = 4_000
+    pool_size: int = 2_000
     """Chunks in the dev pool. A larger corpus is represented by every relevant chunk, the base model's nearest
     chunks of every dev query, and a seeded sample."""
