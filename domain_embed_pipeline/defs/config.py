@@ -317,7 +317,12 @@ class PromotionConfig(dg.Config):
     override_reason: str | None = Field(
         default=None, description="Go live without a passing verdict, for this reason; it is recorded for ever."
     )
-    keep_previous: int = Field(default=2, ge=0, le=100, description="Earlier collections kept for rollback.")
+    keep_previous: int = Field(
+        default=2,
+        ge=0,
+        le=100,
+        description="Earlier collections, and trainings whose models are kept, for rollback. Disk grows with it.",
+    )
 
 
 class RollbackConfig(dg.Config):

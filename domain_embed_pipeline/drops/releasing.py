@@ -18,6 +18,7 @@ from domain_embed_pipeline.drops.indexing import CurrentDocuments
 from domain_embed_pipeline.serving.metadata import CollectionMetadata, read_metadata
 from domain_embed_pipeline.serving.records import AliasSwap, PromotionDecision, Reconciliation, ServingCollection
 from domain_embed_pipeline.serving.release import release_collection
+from domain_embed_pipeline.serving.retention import prune_models
 from domain_embed_pipeline.serving.retries import RetryPolicy
 from domain_embed_pipeline.serving.updates import reconcile_collection
 from domain_embed_pipeline.workspace import Workspace
@@ -66,7 +67,7 @@ def release_caught_up(
         collection: Verified, and of the candidate that was judged.
         decision: Why it may go live.
         expected_current: What the alias pointed at when the candidate was compared with it.
-        keep_previous: Earlier collections to keep for rollback.
+        keep_previous: Earlier collections to keep for rollback, and earlier trainings whose models stay.
 
     Raises:
         AliasConflictError: If somebody moved the alias since.
@@ -85,6 +86,7 @@ def release_caught_up(
             lock_folder=Path(workspace.locks),
             keep_previous=keep_previous,
         )
+        prune_models(store, workspace.registry, keep=keep_previous)
     after = catch_up(workspace, swap.collection, documents)
     documents.note_indexed(swap.collection)
     return CaughtUpRelease(swap, before, after)

@@ -11,7 +11,17 @@ _LICENCES = {"Apache-2.0": "apache-2.0", "MIT": "mit"}
 def model_card(version: ModelVersion) -> str:
     """Model card with the front matter that model hubs read."""
     return "\n".join(
-        [*_front_matter(version), "", *_description(version), "", *_usage(version), "", *_origin(version), ""]
+        [
+            *_front_matter(version),
+            "",
+            *_description(version),
+            "",
+            *_usage(version),
+            "",
+            *_results(version),
+            *_origin(version),
+            "",
+        ]
     )
 
 
@@ -46,6 +56,26 @@ def _usage(version: ModelVersion) -> list[str]:
         f'queries = model.encode_query(["..."])  # prompt {version.encoder.query_prompt!r}',
         f'passages = model.encode_document(["..."])  # prompt {version.encoder.passage_prompt!r}',
         "```",
+    ]
+
+
+def _results(version: ModelVersion) -> list[str]:
+    judged = version.judgement
+    if judged is None:
+        return []
+    rows = [
+        f"| {name.replace('_at_', '@')} | {judged.base_dense[name]:.3f} | {judged.dense[name]:.3f} | "
+        f"{judged.base_served.get(name, float('nan')):.3f} | {judged.served.get(name, float('nan')):.3f} |"
+        for name in judged.dense
+        if name in judged.base_dense
+    ]
+    return [
+        f"Verdict on {judged.query_count} held-out queries: **{judged.verdict}** than the base model. {judged.reason}",
+        "",
+        f"| | base, vectors | this, vectors | base, served | this, served ({judged.retrieval_mode}) |",
+        "|---|---|---|---|---|",
+        *rows,
+        "",
     ]
 
 

@@ -23,6 +23,7 @@ from domain_embed_pipeline.encoding.fingerprint import fingerprinted, folder_dig
 from domain_embed_pipeline.encoding.spec import Encoder, EncoderSpec
 from domain_embed_pipeline.encoding.vector_cache import CachedEncoder, VectorCache
 from domain_embed_pipeline.errors import DigestMismatchError, ModelVersionNotFoundError, RegistryError
+from domain_embed_pipeline.registry.judgement import Judgement
 from domain_embed_pipeline.tables import from_plain
 
 ModelKind = Literal["base", "stage_one", "stage_two", "blend"]
@@ -70,6 +71,16 @@ class ModelVersion:
     history: tuple[HistoryPoint, ...] = ()
     notes: tuple[str, ...] = ()
     """What was noticed in training, such as why it stopped early; each begins with a stable name and a colon."""
+    judgement: Judgement | None = None
+    """The last comparison with the base; the one thing that is written after the version was."""
+
+    @property
+    def made_from(self) -> tuple[str, ...]:
+        """The versions whose weights went into it: its parent, what it was blended with, what it is the mean of."""
+        blended = self.settings.get("blended_with")
+        averaged = self.settings.get("averaged") or ()
+        names = (self.parent_model_version, blended, *averaged)
+        return tuple(dict.fromkeys(name for name in names if name is not None and name != self.model_version))
 
 
 def library_versions() -> dict[str, str]:
@@ -85,6 +96,17 @@ def _read_manifest(path: Path) -> ModelVersion:
             f"{path} is not a manifest that this version of the package reads: {error}",
             fix=f"Use the version that wrote it, or remove the folder {path.parent}.",
         ) from error
+
+
+def _manifest_text(manifest: ModelVersion) -> str:
+    return json.dumps(dataclasses.asdict(manifest), indent=1, ensure_ascii=False)
+
+
+def _replace_file(path: Path, text: str) -> None:
+    """All of the new text or all of the old, whenever the process dies."""
+    staged = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    staged.write_text(text, encoding="utf-8")
+    staged.replace(path)
 
 
 class ModelRegistry:
@@ -164,8 +186,7 @@ class ModelRegistry:
         try:
             if write is not None:
                 manifest = write(staged)
-            text = json.dumps(dataclasses.asdict(manifest), indent=1, ensure_ascii=False)
-            (staged / "manifest.json").write_text(text, encoding="utf-8")
+            (staged / "manifest.json").write_text(_manifest_text(manifest), encoding="utf-8")
             if not self.has(manifest.model_version):
                 with contextlib.suppress(FileNotFoundError):
                     shutil.rmtree(target)
@@ -173,6 +194,25 @@ class ModelRegistry:
         finally:
             shutil.rmtree(staged, ignore_errors=True)
         return self.manifest(manifest.model_version)
+
+    def delete(self, model_version: str) -> None:
+        """Delete a version and its cached vectors. Who may be deleted is decided in `retention`.
+
+        Raises:
+            ModelVersionNotFoundError: If there is no such version.
+            RegistryError: If it is a base model, whose files are not ours.
+        """
+        manifest = self.manifest(model_version)
+        if manifest.kind == "base":
+            raise RegistryError(f"{model_version} is a base model.", fix="Delete only versions that were trained here.")
+        fingerprint = manifest.encoder.fingerprint
+        doomed = self.root / f".{model_version}.{uuid.uuid4().hex}"
+        # Renamed first: killed in between, the version is gone as a whole, and the rest is removed after a day.
+        self.folder(model_version).rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+        if all(other.encoder.fingerprint != fingerprint for other in self.versions()):
+            for path in self._vectors_folder.glob(f"{fingerprint}.sqlite*"):
+                path.unlink(missing_ok=True)
 
     def _remove_abandoned(self) -> None:
         """Remove what processes that died left behind, after a day."""
@@ -188,6 +228,33 @@ class ModelRegistry:
             chain.append(parent)
             parent = self.manifest(parent).parent_model_version if self.has(parent) else None
         return chain
+
+    def ancestors(self, model_version: str) -> list[str]:
+        """Every version that its weights were made from, directly or not, nearest first."""
+        found: list[str] = []
+        waiting = [model_version]
+        while waiting:
+            name = waiting.pop(0)
+            for source in self.manifest(name).made_from if self.has(name) else ():
+                if source not in found and source != model_version:
+                    found.append(source)
+                    waiting.append(source)
+        return found
+
+    def judge(self, model_version: str, judgement: Judgement) -> ModelVersion:
+        """Put a judgement into the version's manifest and on its card; the one before it is replaced.
+
+        Raises:
+            ModelVersionNotFoundError: If there is no such version.
+        """
+        from domain_embed_pipeline.registry.model_card import model_card
+
+        manifest = dataclasses.replace(self.manifest(model_version), judgement=judgement)
+        folder = self.folder(model_version)
+        _replace_file(folder / "manifest.json", _manifest_text(manifest))
+        if manifest.kind != "base":
+            _replace_file(folder / "README.md", model_card(manifest))
+        return manifest
 
     def vector_cache(self, spec: EncoderSpec) -> VectorCache:
         """Cache of the vectors of one encoder."""

@@ -109,7 +109,7 @@ def release_collection(
     swap = swap_alias(
         client, collection.alias, collection.collection, expected_current=expected_current, lock_folder=lock_folder
     )
-    if swap.swapped:
+    if not _is_recorded(swap, lineage):
         lineage.record(
             _kind_of(decision),
             alias=swap.alias,
@@ -118,8 +118,14 @@ def release_collection(
             previous_collection=swap.previous_collection,
             reason=decision.override_reason or decision.reason,
         )
-        prune(client, collection.alias, keep_previous, lock_folder=lock_folder)
+    prune(client, collection.alias, keep_previous, lock_folder=lock_folder)
     return dataclasses.replace(swap, reason=f"{swap.reason}; {decision.reason}")
+
+
+def _is_recorded(swap: AliasSwap, lineage: LineageLog) -> bool:
+    """Whether the log ends with where the alias points; a run may have been killed right after its move."""
+    events = lineage.events(swap.alias)
+    return not swap.swapped and bool(events) and events[-1].collection == swap.collection
 
 
 def _kind_of(decision: PromotionDecision) -> LineageKind:

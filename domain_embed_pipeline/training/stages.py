@@ -22,6 +22,12 @@ from domain_embed_pipeline.errors import TrainingError
 from domain_embed_pipeline.ids import digest_of_json
 from domain_embed_pipeline.records import Corpus, EvaluationSet, TrainingPair
 from domain_embed_pipeline.registry.base import base_model_version
+from domain_embed_pipeline.registry.learned import (
+    LearnedChunk,
+    learned_from_negatives,
+    learned_from_pairs,
+    write_learned,
+)
 from domain_embed_pipeline.registry.model_card import model_card
 from domain_embed_pipeline.registry.versions import ModelKind, ModelRegistry, ModelVersion, library_versions
 from domain_embed_pipeline.training.blending import average, blend
@@ -90,7 +96,8 @@ def train_stage_one(
     parent = start or inputs.base
     _check_start(parent, inputs.base)
     rows = pair_rows(pairs, inputs.clusters, anchors_per_row=settings.anchors_per_row)
-    return _train(inputs, _Job("stage_one", parent, rows, settings))
+    learned = learned_from_pairs(pairs, inputs.corpus.chunks)
+    return _train(inputs, _Job("stage_one", parent, rows, settings, learned))
 
 
 def train_stage_two(
@@ -106,7 +113,8 @@ def train_stage_two(
         TooFewPairsError: If too few negatives were mined.
     """
     rows = negative_rows(negatives.negatives, inputs.clusters, anchors_per_row=settings.anchors_per_row)
-    return _train(inputs, _Job("stage_two", stage_one, rows, settings))
+    learned = learned_from_negatives(negatives.negatives, inputs.corpus.chunks)
+    return _train(inputs, _Job("stage_two", stage_one, rows, settings, learned))
 
 
 def choose_finetuned(
@@ -159,6 +167,7 @@ class _Job:
     parent: ModelVersion
     rows: Sequence[TrainingRow]
     settings: TrainingSettings
+    learned: tuple[LearnedChunk, ...] = ()
 
 
 def _train(inputs: TrainingInputs, job: _Job) -> ModelVersion:
@@ -189,7 +198,7 @@ def _train(inputs: TrainingInputs, job: _Job) -> ModelVersion:
         history=stage.history,
         notes=stage.notes,
     )
-    return _save(inputs.registry, stage.model, manifest)
+    return _save(inputs.registry, stage.model, manifest, job.learned)
 
 
 def _train_average(inputs: TrainingInputs, job: _Job, version: str) -> ModelVersion:
@@ -221,7 +230,7 @@ def _train_average(inputs: TrainingInputs, job: _Job, version: str) -> ModelVers
         manifest = dataclasses.replace(
             manifest, dev_metrics={name: means[name] for name in ("recall_at_5", "ndcg_at_10")}
         )
-    return _save(inputs.registry, model, manifest)
+    return _save(inputs.registry, model, manifest, job.learned)
 
 
 def _version_id(inputs: TrainingInputs, job: _Job) -> str:
@@ -260,14 +269,21 @@ def _manifest(inputs: TrainingInputs, version: str, kind: ModelKind, parent: Mod
     )
 
 
-def _save(registry: ModelRegistry, model: SentenceTransformer, manifest: ModelVersion) -> ModelVersion:
-    """Write the weights, then the manifest with the fingerprint of what was written."""
+def _save(
+    registry: ModelRegistry,
+    model: SentenceTransformer,
+    manifest: ModelVersion,
+    learned: Sequence[LearnedChunk] | None = None,
+) -> ModelVersion:
+    """Write the weights and what they learned from, then the manifest with the fingerprint of what was written."""
     spec = manifest.encoder
 
     def write(folder: Path) -> ModelVersion:
         model.prompts.update({"query": spec.query_prompt, "document": spec.passage_prompt})
         model.save_pretrained(str(folder), create_model_card=False, safe_serialization=True)
         (folder / "README.md").write_text(model_card(manifest), encoding="utf-8")
+        if learned is not None:
+            write_learned(folder, learned)
         return dataclasses.replace(manifest, encoder=fingerprinted(spec, weights=folder_digest(str(folder))))
 
     return registry.save(manifest, write=write)

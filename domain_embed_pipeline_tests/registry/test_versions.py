@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from domain_embed_pipeline.encoding.fingerprint import folder_digest
 from domain_embed_pipeline.encoding.spec import EncoderSpec
 from domain_embed_pipeline.errors import DigestMismatchError, ModelVersionNotFoundError, RegistryError
 from domain_embed_pipeline.registry.base import base_model_version, register_base_model
+from domain_embed_pipeline.registry.judgement import Judgement
 from domain_embed_pipeline.registry.model_card import model_card
 from domain_embed_pipeline.registry.versions import HistoryPoint, ModelRegistry, ModelVersion, library_versions
 from domain_embed_pipeline_tests.tiny_model import change_weights
@@ -210,3 +212,62 @@ def test_the_card_names_base_model_licence_prompts_and_origin() -> None:
 
 def test_the_card_of_an_unknown_base_model_claims_no_licence() -> None:
     assert "license" not in model_card(dataclasses.replace(VERSION, base_model="in-house"))
+
+
+# --- judgements and ancestors ---
+
+JUDGEMENT = Judgement(
+    verdict="better",
+    reason="Recall@5 rose.",
+    corpus_version="corpus-1",
+    evaluation_set_version="evaluation-1",
+    query_count=120,
+    retrieval_mode="hybrid",
+    certificate_passed=True,
+    dense={"recall_at_5": 0.61},
+    base_dense={"recall_at_5": 0.45},
+    served={"recall_at_5": 0.75},
+    base_served={"recall_at_5": 0.69},
+    judged_at="2025-01-02T04:00:00+00:00",
+)
+
+
+def test_a_judgement_stands_in_the_manifest_and_on_the_card_and_changes_no_file_of_the_model(
+    registry: ModelRegistry,
+) -> None:
+    def write(folder: Path) -> ModelVersion:
+        (folder / "model.safetensors").write_bytes(b"weights")
+        return VERSION
+
+    registry.save(VERSION, write=write)
+    before = folder_digest(str(registry.folder("model-1")))
+    registry.judge("model-1", JUDGEMENT)
+    assert registry.manifest("model-1").judgement == JUDGEMENT
+    assert dataclasses.replace(registry.manifest("model-1"), judgement=None) == VERSION
+    card = (registry.folder("model-1") / "README.md").read_text(encoding="utf-8")
+    assert "**better**" in card and "| recall@5 | 0.450 | 0.610 | 0.690 | 0.750 |" in card
+    assert folder_digest(str(registry.folder("model-1"))) == before
+    assert not [path.name for path in registry.folder("model-1").iterdir() if path.name.startswith(".")]
+
+
+def test_a_later_judgement_replaces_the_one_before(registry: ModelRegistry) -> None:
+    registry.save(VERSION)
+    registry.judge("model-1", JUDGEMENT)
+    registry.judge("model-1", dataclasses.replace(JUDGEMENT, verdict="worse"))
+    judged = registry.manifest("model-1").judgement
+    assert judged is not None and judged.verdict == "worse"
+
+
+def test_an_unknown_version_cannot_be_judged(registry: ModelRegistry) -> None:
+    with pytest.raises(ModelVersionNotFoundError):
+        registry.judge("model-9", JUDGEMENT)
+
+
+def test_ancestors_are_parents_blends_and_the_members_of_a_mean(registry: ModelRegistry) -> None:
+    registry.save(named("base-1"))
+    for seed in ("seed-1", "seed-2"):
+        registry.save(named(seed, "base-1"))
+    registry.save(dataclasses.replace(named("mean", "base-1"), settings={"averaged": ["seed-1", "seed-2"]}))
+    registry.save(dataclasses.replace(named("blend", "mean"), settings={"blended_with": "base-1", "tuned_weight": 0.5}))
+    assert registry.ancestors("blend") == ["mean", "base-1", "seed-1", "seed-2"]
+    assert registry.ancestors("base-1") == []

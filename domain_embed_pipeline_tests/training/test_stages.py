@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from domain_embed_pipeline.errors import TrainingError
 from domain_embed_pipeline.registry.base import register_base_model
+from domain_embed_pipeline.registry.learned import read_learned, versions_that_learned
 from domain_embed_pipeline.registry.versions import ModelRegistry, ModelVersion
 from domain_embed_pipeline.training.negatives import HardNegatives, mine_hard_negatives
 from domain_embed_pipeline.training.settings import CandidateSettings, MiningSettings
@@ -72,6 +74,20 @@ def test_the_manifest_says_what_a_stage_was_made_from(inputs: TrainingInputs, st
     assert stage_one.dev_metrics["recall_at_5"] > 0
     assert len(stage_one.history) == 13
     assert stage_one.encoder.fingerprint not in ("", inputs.base.encoder.fingerprint)
+
+
+def test_a_stage_writes_down_what_it_learned_from(
+    inputs: TrainingInputs, stage_one: ModelVersion, stage_two: ModelVersion
+) -> None:
+    first = read_learned(inputs.registry, stage_one.model_version)
+    assert first is not None
+    assert {row.chunk_id for row in first} == {pair.chunk_id for pair in PAIRS}
+    assert sum(row.anchor_count for row in first) == len(PAIRS)
+    second = read_learned(inputs.registry, stage_two.model_version)
+    assert second is not None and any(row.negative_count for row in second)
+    document = next(chunk for chunk in CORPUS.chunks if chunk.chunk_id == PAIRS[0].chunk_id).document_id
+    learned = versions_that_learned(inputs.registry, document_ids={document})
+    assert {stage_one.model_version, stage_two.model_version} <= {row.model_version for row in learned}
 
 
 def test_a_stage_that_is_in_the_registry_is_not_trained_again(
@@ -175,9 +191,9 @@ def test_a_saved_model_gives_the_vectors_it_gave_in_memory(
     kept: list[SentenceTransformer] = []
     save = stages._save
 
-    def keep(registry: ModelRegistry, model: SentenceTransformer, manifest: ModelVersion) -> ModelVersion:
+    def keep(registry: ModelRegistry, model: SentenceTransformer, manifest: ModelVersion, *rest: Any) -> ModelVersion:
         kept.append(model)
-        return save(registry, model, manifest)
+        return save(registry, model, manifest, *rest)
 
     monkeypatch.setattr(stages, "_save", keep)
     version = train_stage_one(inputs_in(tmp_path, tiny_model), PAIRS, settings=QUICK)

@@ -10,6 +10,7 @@ from domain_embed_pipeline.defs.resources import Deployment
 from domain_embed_pipeline.encoding.expansion import expand_corpus
 from domain_embed_pipeline.evaluation.comparison import CertificateOutcome, compare
 from domain_embed_pipeline.evaluation.evaluate import clusters_of_chunks, evaluate_model
+from domain_embed_pipeline.evaluation.judgement import judgement_of
 from domain_embed_pipeline.evaluation.records import Comparison, Evaluation
 from domain_embed_pipeline.evaluation.slices import make_slices
 from domain_embed_pipeline.pairs.records import TrainingPairs
@@ -110,6 +111,7 @@ def model_comparison(
         slices=make_slices(corpus_chunks, evaluation_set, "test"),
         settings=config.to_settings(),
     )
+    deployment.workspace.registry.judge(comparison.candidate_model_version, judgement_of(comparison))
     report = write_comparison_report(
         deployment.workspace,
         comparison,
