@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from domain_embed_pipeline.corpus.erasures import ErasureList
 from domain_embed_pipeline.corpus.settings import CorpusSettings
 from domain_embed_pipeline.questions.ledger import Ledger
 from domain_embed_pipeline.records import Corpus
@@ -49,6 +50,11 @@ class Workspace:
     def lineage(self) -> LineageLog:
         """What happened to the alias, for ever."""
         return LineageLog(self.root / "lineage.jsonl")
+
+    @property
+    def erasures(self) -> ErasureList:
+        """Documents that must never come back."""
+        return ErasureList(self.root / "erasures.jsonl")
 
     @property
     def checkpoints(self) -> Path:
@@ -191,7 +197,13 @@ class Workspace:
         count_tokens = load_token_counter(resolve_base_model(tokenizer).folder)
         settings = settings or self.corpus_settings
         with self.open_store() if SCHEME in location else contextlib.nullcontext() as client:
-            corpus = load_corpus(location, settings=settings, count_tokens=count_tokens, qdrant_client=client)
+            corpus = load_corpus(
+                location,
+                settings=settings,
+                count_tokens=count_tokens,
+                qdrant_client=client,
+                erasures=self.erasures.entries(),
+            )
         return dataclasses.replace(corpus, settings={**corpus.settings, "tokenizer": tokenizer})
 
     @property

@@ -34,7 +34,20 @@ def test_the_version_is_printed() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["run", "search", "status", "models", "rollback", "doctor", "evaluate", "questions import", "questions estimate"],
+    [
+        "run",
+        "search",
+        "status",
+        "models",
+        "rollback",
+        "doctor",
+        "evaluate",
+        "questions import",
+        "questions estimate",
+        "lineage",
+        "forget",
+        "push",
+    ],
 )
 def test_every_command_explains_itself(command: str) -> None:
     result = RUNNER.invoke(app, [*command.split(), "--help"])

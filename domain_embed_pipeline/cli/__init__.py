@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from domain_embed_pipeline import __version__
-from domain_embed_pipeline.cli import bench, doctor, evaluating, profiles, questions, running, serving
+from domain_embed_pipeline.cli import bench, doctor, evaluating, lineage, profiles, questions, running, serving
 from domain_embed_pipeline.errors import DomainEmbedError
 
 app = typer.Typer(
@@ -55,6 +55,9 @@ app.command()(serving.search)
 app.command()(serving.status)
 app.command()(serving.models)
 app.command()(serving.rollback)
+app.command()(lineage.lineage)
+app.command()(lineage.forget)
+app.command()(lineage.push)
 app.command()(doctor.doctor)
 app.command()(serving.serve)
 app.command()(bench.bench)

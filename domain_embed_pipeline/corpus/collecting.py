@@ -6,10 +6,11 @@ What does not belong here: opening files, formats.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from domain_embed_pipeline.corpus.chunking import ChunkDraft
 from domain_embed_pipeline.corpus.documents import CutDocument
+from domain_embed_pipeline.corpus.erasures import Erasure
 from domain_embed_pipeline.errors import UnreadableDocumentError
 from domain_embed_pipeline.ids import chunk_id_of, digest_of, version_of
 from domain_embed_pipeline.records import Chunk, Corpus, Document, QuarantinedFile
@@ -26,7 +27,8 @@ class _MergedChunk:
     def __init__(self, draft: ChunkDraft) -> None:
         self.draft = draft
         self.positions: dict[str, int] = {}
-        self.external_ids: set[str] = set()
+        self.external_ids: set[tuple[str, str]] = set()
+        """External id, and the document that gave it."""
 
     def record(self, chunk_id: str) -> Chunk:
         document_ids = tuple(sorted(self.positions))
@@ -35,7 +37,7 @@ class _MergedChunk:
             text=self.draft.text,
             title=self.draft.title,
             document_ids=document_ids,
-            external_ids=tuple(sorted(self.external_ids)),
+            external_ids=tuple(sorted({external_id for external_id, _ in self.external_ids})),
             position=self.positions[document_ids[0]],
             token_count=self.draft.token_count,
         )
@@ -102,6 +104,28 @@ class CorpusCollector:
         """`reason -> files and rows`, most frequent first."""
         return dict(Counter(row.reason for row in self._quarantine).most_common())
 
+    def forget(self, erasures: Sequence[Erasure]) -> int:
+        """Drop what came from erased documents; a passage that another document has too stays with that one.
+
+        Returns:
+            How many documents were dropped.
+        """
+        records = [tally.record(name) for name, tally in self._documents.items()] if erasures else []
+        gone = {
+            row.document_id for row in records if any(e.means(row.document_id, row.document_digest) for e in erasures)
+        }
+        for name in gone:
+            del self._documents[name]
+        for chunk_id, merged in list(self._chunks.items()):
+            if not gone.isdisjoint(merged.positions):
+                merged.positions = {name: place for name, place in merged.positions.items() if name not in gone}
+                merged.external_ids = {row for row in merged.external_ids if row[1] not in gone}
+                if not merged.positions:
+                    del self._chunks[chunk_id]
+        erased_ids = {entry.document_id for entry in erasures}
+        self._quarantine = [row for row in self._quarantine if row.document_id not in erased_ids]
+        return len(gone)
+
     def corpus(self) -> Corpus:
         """Everything that was added. The order of adding leaves no trace in ids and versions."""
         chunks = [merged.record(chunk_id) for chunk_id, merged in self._chunks.items()]
@@ -129,4 +153,4 @@ class CorpusCollector:
             tally.position += 1
             tally.chunk_count += 1
         if draft.external_id:
-            merged.external_ids.add(draft.external_id)
+            merged.external_ids.add((draft.external_id, document_id))

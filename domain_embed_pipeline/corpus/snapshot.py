@@ -9,11 +9,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from domain_embed_pipeline.corpus.collecting import CorpusCollector
 from domain_embed_pipeline.corpus.documents import MEDIA_TYPES, CutDocument, chunks_of_document, ready_draft
+from domain_embed_pipeline.corpus.erasures import Erasure
 from domain_embed_pipeline.corpus.existing_index import SCHEME, parse_location, read_index
 from domain_embed_pipeline.corpus.readers.ready_chunks import Row, read_jsonl, read_parquet
 from domain_embed_pipeline.corpus.settings import CorpusSettings
@@ -36,6 +37,7 @@ def load_corpus(
     settings: CorpusSettings,
     count_tokens: TokenCounter,
     qdrant_client: QdrantClient | None = None,
+    erasures: Sequence[Erasure] = (),
 ) -> Corpus:
     """Read every document at `location` and cut it into chunks.
 
@@ -44,6 +46,7 @@ def load_corpus(
         settings: How to read and cut.
         count_tokens: Length of a text in the base model's tokens.
         qdrant_client: Open store; needed for `qdrant://` only.
+        erasures: Documents that must not come back; they are left out wherever they lie.
 
     Raises:
         CorpusSourceError: If a location does not exist or does not answer.
@@ -55,7 +58,7 @@ def load_corpus(
             reader.read_index(part, qdrant_client)
         else:
             reader.read_location(part)
-    return reader.finish(location)
+    return reader.finish(location, erasures)
 
 
 class _CorpusReader:
@@ -94,12 +97,14 @@ class _CorpusReader:
             )
         self._add_rows(read_index(client, index), f"{SCHEME}{index.collection}", "application/vnd.qdrant")
 
-    def finish(self, location: str) -> Corpus:
-        """What was read.
+    def finish(self, location: str, erasures: Sequence[Erasure] = ()) -> Corpus:
+        """What was read, without what was erased.
 
         Raises:
             EmptyCorpusError: If there is no chunk.
         """
+        if erased := self._collector.forget(erasures):
+            logger.info("%d documents are on the list of erased ones and are left out", erased)
         corpus = dataclasses.replace(self._collector.corpus(), settings=dataclasses.asdict(self._settings))
         counts = self._collector.quarantine_counts()
         set_aside = ", ".join(f"{count} {reason}" for reason, count in counts.items())

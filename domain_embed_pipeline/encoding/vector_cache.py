@@ -74,8 +74,12 @@ class VectorCache:
         keys = [(text_key(prompt, text),) for text in texts for prompt in prompts]
         with closing(self._connect()) as connection:
             before = connection.total_changes
+            # Deleted pages are overwritten, and the log that still holds them is cut.
+            connection.execute("PRAGMA secure_delete=ON")
             connection.executemany("DELETE FROM vectors WHERE key = ?", keys)
-            return connection.total_changes - before
+            erased = connection.total_changes - before
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            return erased
 
 
 class CachedEncoder:

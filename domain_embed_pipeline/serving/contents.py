@@ -6,6 +6,7 @@ what should be there (`collection` for a build, `updates` for a catch-up).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -56,6 +57,24 @@ def stored_digests(client: QdrantClient, collection: str, *, retries: RetryPolic
 
 def _page(client: QdrantClient, collection: str, offset: Any) -> tuple[list[Any], Any]:
     return client.scroll(collection, limit=SCROLL_PAGE, offset=offset, with_payload=[DIGEST_KEY], with_vectors=False)
+
+
+def documents_in(client: QdrantClient, collection: str, *, retries: RetryPolicy | None = None) -> dict[str, int]:
+    """`document id -> chunks of it` in a collection; a chunk of two documents counts for both."""
+    retries = retries or RetryPolicy()
+    counts: Counter[str] = Counter()
+    offset: Any = None
+    while True:
+        records, offset = retries.run(
+            f"documents of {collection}",
+            lambda offset=offset: client.scroll(
+                collection, limit=SCROLL_PAGE, offset=offset, with_payload=["document_ids"], with_vectors=False
+            ),
+        )
+        for record in records:
+            counts.update((record.payload or {}).get("document_ids", ()))
+        if offset is None:
+            return dict(counts)
 
 
 def vectors_of(record: Record) -> dict[str, Any]:
