@@ -72,6 +72,11 @@ class Workspace:
         return self.root / "frozen_evaluation_set"
 
     @property
+    def pair_verdicts(self) -> Path:
+        """What the wording filters said of the last run's pairs."""
+        return self.root / "pair_verdicts"
+
+    @property
     def locks(self) -> Path:
         """Lock files of aliases."""
         return self.root / "locks"

@@ -11,13 +11,14 @@ from pathlib import Path
 
 from domain_embed_pipeline.bench.records import RecipeJob
 from domain_embed_pipeline.bench.stopwatch import Stopwatch, TimedEncoder
+from domain_embed_pipeline.encoding.spec import Encoder
 from domain_embed_pipeline.encoding.vector_cache import CachedEncoder
 from domain_embed_pipeline.pairs.current_set import current_evaluation_set
-from domain_embed_pipeline.pairs.records import TrainingPairs
+from domain_embed_pipeline.pairs.records import StructuralPairs, TrainingPairs, UserPairs
 from domain_embed_pipeline.pairs.splits import split_documents
 from domain_embed_pipeline.pairs.structural import structural_pairs
 from domain_embed_pipeline.pairs.training_pairs import TrainingPairSettings, build_training_pairs
-from domain_embed_pipeline.questions.generation import generate_questions
+from domain_embed_pipeline.questions.generation import GeneratedQuestions, generate_questions
 from domain_embed_pipeline.questions.imports import import_questions
 from domain_embed_pipeline.questions.settings import QuestionSettings
 from domain_embed_pipeline.records import Corpus, DocumentSplits, EvaluationSet
@@ -36,6 +37,15 @@ class BenchData:
     corpus: Corpus
     splits: DocumentSplits
     queries: EvaluationSet
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """What training pairs are chosen from."""
+
+    questions: GeneratedQuestions
+    structural: StructuralPairs
+    user_pairs: UserPairs | None
 
 
 class TimedRegistry(ModelRegistry):
@@ -106,20 +116,37 @@ def load_data(workspace: Workspace) -> BenchData:
     return BenchData(corpus, splits, queries)
 
 
-def make_training_pairs(workspace: Workspace, data: BenchData, questions: str | None) -> tuple[TrainingPairs, float]:
-    """Pairs as the assets make them, and what their questions cost in dollars (nothing: they are recorded)."""
+def load_candidates(workspace: Workspace, data: BenchData, questions: str | None) -> Candidates:
+    """Recorded questions, structural pairs and the user's pairs, before any filter."""
     with workspace.open_ledger() as ledger:
         if questions is not None:
             import_questions(questions, corpus=data.corpus, ledger=ledger)
         generated = generate_questions(data.corpus.chunks, settings=QuestionSettings(), ledger=ledger, client=None)
-    pairs = build_training_pairs(
-        data.corpus,
-        data.splits,
-        questions=generated.questions,
+    return Candidates(
+        questions=generated,
         structural=structural_pairs(data.corpus, data.splits),
         user_pairs=workspace.load_user_pairs(data.corpus),
-        evaluation_set=data.queries,
-        settings=PAIRS,
-        encoder=workspace.registry.encoder(workspace.base_model.model_version),
     )
-    return pairs, generated.cost_usd
+
+
+def make_training_pairs(workspace: Workspace, data: BenchData, questions: str | None) -> tuple[TrainingPairs, float]:
+    """Pairs as the assets make them, and what their questions cost in dollars (nothing: they are recorded)."""
+    candidates = load_candidates(workspace, data, questions)
+    encoder = workspace.registry.encoder(workspace.base_model.model_version)
+    return choose_pairs(data, candidates, encoder=encoder), candidates.questions.cost_usd
+
+
+def choose_pairs(
+    data: BenchData, candidates: Candidates, *, encoder: Encoder | None, settings: TrainingPairSettings = PAIRS
+) -> TrainingPairs:
+    """What filters, caps and leakage detectors leave of the candidates."""
+    return build_training_pairs(
+        data.corpus,
+        data.splits,
+        questions=candidates.questions.questions,
+        structural=candidates.structural,
+        user_pairs=candidates.user_pairs,
+        evaluation_set=data.queries,
+        settings=settings,
+        encoder=encoder,
+    )

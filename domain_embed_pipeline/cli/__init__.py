@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from domain_embed_pipeline import __version__
-from domain_embed_pipeline.cli import bench, doctor, evaluating, lineage, profiles, questions, running, serving
+from domain_embed_pipeline.cli import bench, doctor, evaluating, filters, lineage, profiles, questions, running, serving
 from domain_embed_pipeline.errors import DomainEmbedError
 
 app = typer.Typer(
@@ -61,6 +61,7 @@ app.command()(lineage.push)
 app.command()(doctor.doctor)
 app.command()(serving.serve)
 app.command()(bench.bench)
+app.command()(filters.filters)
 app.command()(evaluating.evaluate)
 app.add_typer(questions_app, name="questions")
 questions_app.command("import")(questions.import_)

@@ -169,7 +169,10 @@ def of_training_pairs(pairs: TrainingPairs, questions_cost_usd: float) -> Metada
             for row in pairs.mix
         ),
         "drops": table({"reason": row.reason, "count": row.count} for row in pairs.drops),
-        "dropped_samples": table(_dropped_samples(pairs)),
+        "dropped_samples": table(
+            {"reason": row.reason, "detail": row.detail, "source": row.source, "anchor": row.anchor}
+            for row in pairs.drop_samples()
+        ),
         "leakage_certificate": table(
             {"detector": row.detector, "ran": row.ran, "found": row.found, "removed": row.removed,
              "remaining": row.remaining}
@@ -184,16 +187,6 @@ def of_training_pairs(pairs: TrainingPairs, questions_cost_usd: float) -> Metada
             for pair in _spread(pairs.pairs)
         ),
     }  # fmt: skip
-
-
-def _dropped_samples(pairs: TrainingPairs, per_reason: int = 20) -> list[dict[str, Any]]:
-    seen: dict[str, int] = {}
-    rows = []
-    for pair in pairs.rejected:
-        seen[pair.reason] = seen.get(pair.reason, 0) + 1
-        if seen[pair.reason] <= per_reason:
-            rows.append({"reason": pair.reason, "detail": pair.detail, "source": pair.source, "anchor": pair.anchor})
-    return rows
 
 
 def of_model(version: ModelVersion) -> Metadata:

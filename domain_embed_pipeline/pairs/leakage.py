@@ -13,22 +13,18 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
 
 from domain_embed_pipeline.encoding.spec import Encoder
 from domain_embed_pipeline.ids import digest_of_json, version_of
+from domain_embed_pipeline.pairs.paraphrases import ParaphraseIndex
 from domain_embed_pipeline.pairs.query_overlap import OverlapIndex
 from domain_embed_pipeline.pairs.records import Detector, DetectorCount, Leak, LeakageCertificate
 from domain_embed_pipeline.pairs.shingles import comparison_key
 from domain_embed_pipeline.records import EvaluationQuery, EvaluationSet, TrainingPair
 
-if TYPE_CHECKING:
-    import numpy as np
-
 logger = logging.getLogger(__name__)
 
 DETECTORS: tuple[Detector, ...] = ("exact", "shingle", "embedding", "held_out_chunk")
-_ANCHORS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +45,12 @@ class LeakageSettings:
     quoted_minimum_words: int = 5
     """Queries with fewer words are no quotation: three terms in a row stand in many sentences."""
     embedding_similarity: float = 0.9
-    """Cosine from which an anchor is a paraphrase. For all-MiniLM-L6-v2; models whose cosines all lie above 0.7 (e5)
-    need about 0.95."""
+    """Cosine from which an anchor is a paraphrase, whatever passage it is about. For all-MiniLM-L6-v2; models whose
+    cosines all lie above 0.7 (e5) need about 0.95."""
+    same_answer_quantile: float = 0.98
+    """An anchor about a passage that answers the query is a paraphrase when it is nearer to the query than this share
+    of the questions of one passage are to each other; it needs no setting for the model. Lower takes different
+    questions about one passage for one; 1 leaves it to `embedding_similarity`."""
     samples_per_detector: int = 20
     """Examples kept for a person to look at."""
 
@@ -62,6 +62,7 @@ def find_leaks(
     settings: LeakageSettings | None = None,
     encoder: Encoder | None = None,
     held_out_chunks: frozenset[str] = frozenset(),
+    chunk_clusters: Mapping[str, str] | None = None,
 ) -> tuple[Leak, ...]:
     """Every (pair, query) that a detector takes for the same, sorted; paraphrases only where there is an encoder.
 
@@ -71,6 +72,7 @@ def find_leaks(
         settings: Thresholds.
         encoder: Encodes anchors and queries for the embedding detector.
         held_out_chunks: Chunks of held-out documents and their near duplicates; empty when nothing is held out.
+        chunk_clusters: `chunk_id -> cluster id`, so that near duplicates of an answer count as the answer.
     """
     settings = settings or LeakageSettings()
     queries = evaluation_set.queries
@@ -83,7 +85,8 @@ def find_leaks(
         leaks += _exact(pairs, queries)
         leaks += _shingle(pairs, queries, settings)
         if encoder is not None:
-            leaks += _embedding(pairs, queries, settings, encoder)
+            index = ParaphraseIndex(pairs, evaluation_set, encoder, settings, chunk_clusters or {})
+            leaks += index.leaks(_pairs_by_text(pairs))
     return tuple(sorted(set(leaks), key=lambda leak: (leak.pair_id, leak.detector, leak.query_id)))
 
 
@@ -166,30 +169,6 @@ def _shingle(
             yield from (
                 Leak(pair.pair_id, query.query_id, "shingle", round(share, 4), text, query.text) for pair in group
             )
-
-
-def _embedding(
-    pairs: Sequence[TrainingPair], queries: Sequence[EvaluationQuery], settings: LeakageSettings, encoder: Encoder
-) -> Iterator[Leak]:
-    """Cosine over all (text, query); both are encoded as queries, since the question is whether they ask the same."""
-    import numpy as np
-
-    by_text = _pairs_by_text(pairs)
-    texts = list(by_text)
-    query_vectors = _unit(encoder.encode_queries([query.text for query in queries]))
-    for start in range(0, len(texts), _ANCHORS_AT_ONCE):
-        block = texts[start : start + _ANCHORS_AT_ONCE]
-        scores = _unit(encoder.encode_queries(block)) @ query_vectors.T
-        for row, column in np.argwhere(scores >= settings.embedding_similarity).tolist():
-            query, similarity = queries[column], round(float(scores[row, column]), 4)
-            for pair in by_text[block[row]]:
-                yield Leak(pair.pair_id, query.query_id, "embedding", similarity, block[row], query.text)
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    import numpy as np
-
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
 def _samples(leaks: Sequence[Leak], settings: LeakageSettings) -> Iterator[Leak]:

@@ -134,3 +134,14 @@ class TrainingPairs:
     mix: tuple[SourceCount, ...]
     drops: tuple[DropCount, ...]
     certificate: LeakageCertificate
+
+    def drop_samples(self, per_reason: int = 20) -> tuple[RejectedPair, ...]:
+        """At most so many rejections of each reason, most frequent reason first, spread evenly over the reason's."""
+        by_reason: dict[str, list[RejectedPair]] = {row.reason: [] for row in self.drops}
+        for row in self.rejected:
+            by_reason.setdefault(row.reason, []).append(row)
+        return tuple(
+            rows[place * len(rows) // min(per_reason, len(rows))]
+            for rows in by_reason.values()
+            for place in range(min(per_reason, len(rows)))
+        )

@@ -10,12 +10,14 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from domain_embed_pipeline.encoding.spec import Encoder
 from domain_embed_pipeline.ids import pair_id_of
 from domain_embed_pipeline.pairs.filters.base import SOURCE_ORDER, Verdict, drop_where
 from domain_embed_pipeline.pairs.filters.chain import all_filters, apply_filters
 from domain_embed_pipeline.pairs.filters.judged import PairJudge
+from domain_embed_pipeline.pairs.filters.memo import VerdictMemo
 from domain_embed_pipeline.pairs.filters.settings import FilterSettings
 from domain_embed_pipeline.pairs.leakage import DETECTORS, LeakageSettings, certify, find_leaks
 from domain_embed_pipeline.pairs.records import (
@@ -77,6 +79,7 @@ def build_training_pairs(
     settings: TrainingPairSettings | None = None,
     encoder: Encoder | None = None,
     judge: PairJudge | None = None,
+    memo_folder: Path | None = None,
 ) -> TrainingPairs:
     """Held-out documents out, junk out, caps, leaks out; then the certificate over what is left.
 
@@ -90,21 +93,30 @@ def build_training_pairs(
         settings: Caps and thresholds.
         encoder: The base model, for the embedding detector and the round trip; without it neither runs.
         judge: Second opinion on questions; which ones, `settings.filters.judge` says.
+        memo_folder: Where verdicts of the wording filters are kept, so that the next run judges only what is new.
     """
     settings = settings or TrainingPairSettings()
     chunks = {chunk.chunk_id: chunk for chunk in corpus.chunks}
     candidates, lost_questions = _question_pairs(questions, chunks)
     candidates += [*(structural.pairs if structural else ()), *(user_pairs.pairs if user_pairs else ())]
     sides = chunk_sides(corpus, splits)
+    memo = VerdictMemo(memo_folder, settings.filters) if memo_folder else None
     filters = all_filters(
-        settings.filters, corpus, chunk_clusters=cluster_of_chunks(splits), encoder=encoder, judge=judge
+        settings.filters, corpus, chunk_clusters=cluster_of_chunks(splits), encoder=encoder, judge=judge, memo=memo
     )
     on_side = drop_where(candidates, lambda pair: _side_verdict(sides.get(pair.chunk_id)))
     filtered = apply_filters(on_side.kept, filters)
+    if memo is not None:
+        memo.save()
     capped = _capped(filtered.kept, settings)
     held_out = held_out_chunks(corpus, splits, evaluation_set)
     leaks = find_leaks(
-        capped.kept, evaluation_set, settings=settings.leakage, encoder=encoder, held_out_chunks=held_out
+        capped.kept,
+        evaluation_set,
+        settings=settings.leakage,
+        encoder=encoder,
+        held_out_chunks=held_out,
+        chunk_clusters=cluster_of_chunks(splits),
     )
     clean = _without_leaks(capped.kept, leaks)
     certificate = certify(clean.kept, evaluation_set, leaks, settings=settings.leakage, encoder=encoder)

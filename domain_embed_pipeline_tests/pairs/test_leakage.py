@@ -60,6 +60,42 @@ def test_a_paraphrase_is_found_by_the_encoder_only() -> None:
     assert _detectors(paraphrase, with_encoder=True) == {"embedding"}
 
 
+_ASKED = "alpha beta gamma delta epsilon zeta"
+_REWORDED = "alpha beta gamma delta one two"
+"""Two thirds of the words: a cosine of 0.67, and too few for the shingle detector."""
+_SIBLINGS = [
+    pair_of(f"s{number} t{number} {words}{number}", chunk_id=f"c{number}")
+    for number in range(120)
+    for words in (f"u{number} v", f"w{number} x")
+]
+"""Two questions a passage, half of whose words are the same: a cosine of 0.5."""
+
+
+def _paraphrases(chunk_id: str, *others: TrainingPair, clusters: dict[str, str] | None = None) -> set[str]:
+    leaky = pair_of(_REWORDED, chunk_id=chunk_id)
+    leaks = find_leaks(
+        [leaky, *others], evaluation_set_of({_ASKED: ["answer"]}), encoder=SynonymEncoder(), chunk_clusters=clusters
+    )
+    assert all(leak.pair_id == leaky.pair_id for leak in leaks)
+    return {leak.detector for leak in leaks}
+
+
+def test_about_the_answer_a_text_is_a_paraphrase_when_nearer_than_different_questions_of_one_passage() -> None:
+    assert _paraphrases("answer", *_SIBLINGS) == {"embedding"}
+
+
+def test_about_another_passage_the_same_text_is_another_question() -> None:
+    assert _paraphrases("elsewhere", *_SIBLINGS) == set()
+
+
+def test_a_near_duplicate_of_the_answer_is_the_answer() -> None:
+    assert _paraphrases("twin", *_SIBLINGS, clusters={"answer": "answer", "twin": "answer"}) == {"embedding"}
+
+
+def test_where_too_few_passages_have_several_questions_only_a_high_cosine_counts() -> None:
+    assert _paraphrases("answer", *_SIBLINGS[:40]) == set()
+
+
 @pytest.mark.parametrize(
     "anchor",
     [

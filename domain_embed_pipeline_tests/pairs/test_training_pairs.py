@@ -219,3 +219,28 @@ def test_pairs_rejections_and_certificate_are_stored_and_read_back(tmp_path: Pat
     )
     save_record(made, str(tmp_path / "pairs"))
     assert load_record(TrainingPairs, str(tmp_path / "pairs")) == made
+
+
+def test_remembered_verdicts_change_nothing_but_the_time(tmp_path: Path) -> None:
+    evaluation_set = generated_evaluation_set(_CORPUS, _HELD, _QUESTIONS)
+    plain = build_training_pairs(_CORPUS, _HELD, questions=_QUESTIONS, evaluation_set=evaluation_set)
+    for questions in (_QUESTIONS[: len(_QUESTIONS) // 2], _QUESTIONS):
+        made = build_training_pairs(
+            _CORPUS, _HELD, questions=questions, evaluation_set=evaluation_set, memo_folder=tmp_path / "memo"
+        )
+    assert made == plain
+
+
+def test_each_reason_has_samples_spread_over_what_it_dropped() -> None:
+    junk = [
+        question_of(chunk, "What does this passage say?", f"style {place}")
+        for place, chunk in enumerate(_CORPUS.chunks)
+    ]
+    made = build_training_pairs(
+        _CORPUS, _OPEN, questions=[*junk, question_of(_CORPUS.chunks[0], "HIT")], evaluation_set=_NO_QUERIES
+    )
+    samples = made.drop_samples(per_reason=7)
+    assert [row.reason for row in samples] == ["context_dependent"] * 7 + ["too_short"]
+    assert len(set(samples)) == 8
+    assert set(samples) <= set(made.rejected)
+    assert len(made.drop_samples()) == 21

@@ -106,6 +106,7 @@ def training_pairs(
             settings=config.to_settings(),
             encoder=workspace.registry.encoder(workspace.base_model.model_version),
             judge=LedgerPairJudge(ledger=ledger, client=client, settings=config.to_judge_settings()),
+            memo_folder=workspace.pair_verdicts,
         )
     return dg.MaterializeResult(
         value=pairs,

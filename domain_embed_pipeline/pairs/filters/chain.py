@@ -14,6 +14,7 @@ from domain_embed_pipeline.pairs.filters.duplicates import duplicates
 from domain_embed_pipeline.pairs.filters.judged import PairJudge, judged
 from domain_embed_pipeline.pairs.filters.language import other_language
 from domain_embed_pipeline.pairs.filters.length import too_short
+from domain_embed_pipeline.pairs.filters.memo import VerdictMemo
 from domain_embed_pipeline.pairs.filters.round_trip import round_trip
 from domain_embed_pipeline.pairs.filters.settings import FilterSettings
 from domain_embed_pipeline.pairs.filters.wording import artifacts, context_dependent, copies
@@ -44,8 +45,11 @@ def all_filters(
     chunk_clusters: Mapping[str, str],
     encoder: Encoder | None = None,
     judge: PairJudge | None = None,
+    memo: VerdictMemo | None = None,
 ) -> list[PairFilter]:
     """Every filter that the settings ask for; duplicates after junk, so that junk cannot crowd out a good twin.
+
+    With a memo, the wording filters are one, which judges only pairs that are not remembered.
 
     Raises:
         PairsError: If the round trip is asked for and there is no encoder, or a judge and there is none.
@@ -55,6 +59,8 @@ def all_filters(
             f'judge is "{settings.judge}" but no judge was given.', fix='Pass a judge, or set it to "off".'
         )
     filters = wording_filters(settings, corpus)
+    if memo is not None:
+        filters = [functools.partial(memo.filtered, filters=filters)]
     if settings.drop_duplicates:
         sections = {chunk.chunk_id: f"{chunk.document_id}\x00{chunk.title}" for chunk in corpus.chunks if chunk.title}
         filters.append(

@@ -1,0 +1,207 @@
+"""Does filtering help? Stage one trained with and without each filter, compared on the dev queries.
+
+What belongs here: what each filter drops on one set, and what that is worth. What does not: how pairs are filtered (the
+pairs room). The test queries are never touched: which filters are on is chosen by this.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from domain_embed_pipeline.bench.deployment import (
+    PAIRS,
+    BenchData,
+    BenchWorkspace,
+    choose_pairs,
+    load_candidates,
+    load_data,
+    open_workspace,
+)
+from domain_embed_pipeline.bench.records import SEED, RecipeJob
+from domain_embed_pipeline.bench.sampling import write_sample
+from domain_embed_pipeline.bench.stopwatch import Stopwatch
+from domain_embed_pipeline.evaluation.evaluate import clusters_of_chunks, evaluate_model
+from domain_embed_pipeline.evaluation.fusion import DENSE
+from domain_embed_pipeline.evaluation.records import MetricDifference, QueryResult
+from domain_embed_pipeline.evaluation.statistics import paired_differences
+from domain_embed_pipeline.pairs.filters.settings import FILTER_NAMES
+from domain_embed_pipeline.pairs.records import DropCount, TrainingPairs
+from domain_embed_pipeline.pairs.training_pairs import TrainingPairSettings
+from domain_embed_pipeline.training.settings import TrainingSettings
+from domain_embed_pipeline.training.stages import TrainingInputs, train_stage_one
+
+METRIC = "recall_at_5"
+DEFAULT, NOTHING, ROUND_TRIP = "as by default", "without any filter", "with the round trip"
+
+
+@dataclass(frozen=True, slots=True)
+class AblationSettings:
+    """What is compared on what."""
+
+    folder: str
+    """BEIR layout with qrels/dev.tsv."""
+    base_model: str
+    questions: str | None = None
+    """Recorded questions; without them headings, sentences and train judgments are the pairs."""
+    train_qrels: bool = False
+    """Whether qrels/train.tsv is trained on too."""
+    train: bool = False
+    """Train and measure; otherwise only what each filter drops is counted."""
+    round_trip_max_rank: int = 200
+    """Bound of the variant that adds the round trip, which is tried only when training."""
+    minimum_change: float = 0.005
+    """Share of pairs by which a variant must differ from the default to be worth a training."""
+    sample: int | None = None
+    """So many dev queries and four times the chunks, for a quick look; its figures are of the sample alone."""
+    seed: int = SEED
+    artifacts: str | None = None
+    """Where models stay; a temporary folder by default. Trainings that are there are not done again."""
+
+
+@dataclass(frozen=True, slots=True)
+class VariantResult:
+    """One choice of filters."""
+
+    name: str
+    pair_count: int
+    more_pairs: int
+    """Pairs that the default leaves out."""
+    fewer_pairs: int
+    """Pairs that only the default has."""
+    recall_at_5: float | None = None
+    """On dev, by vectors; None when nothing was trained."""
+    difference: MetricDifference | None = None
+    """From the default, paired by query."""
+
+
+@dataclass(frozen=True, slots=True)
+class AblationResult:
+    """What the table shows."""
+
+    chunk_count: int
+    dev_query_count: int
+    drops: tuple[DropCount, ...]
+    """By reason, with the default filters."""
+    variants: tuple[VariantResult, ...]
+    """The default first."""
+
+
+def run_ablation(settings: AblationSettings, *, tell: Callable[[str], None] = lambda line: None) -> AblationResult:
+    """Choose pairs with and without each filter, and train and measure those choices that differ.
+
+    Args:
+        settings: What to compare on what.
+        tell: Called with a line a variant.
+
+    Raises:
+        EvaluationSetError: If the folder has no usable queries.
+        TooFewPairsError: If a variant leaves too few pairs to train on.
+    """
+    with _artifacts(settings.artifacts) as artifacts:
+        job = _job(settings, artifacts)
+        workspace = open_workspace(job, Stopwatch())
+        data = load_data(workspace)
+        chosen = _choose(settings, workspace, data, job.questions)
+        default = chosen[DEFAULT]
+        rows: list[VariantResult] = []
+        reference: Sequence[QueryResult] = ()
+        for name, pairs in chosen.items():
+            row = _counted(name, pairs, default)
+            changed = row.more_pairs + row.fewer_pairs > settings.minimum_change * len(default.pairs)
+            tell(f"{name}: {row.pair_count} pairs, {row.more_pairs} more and {row.fewer_pairs} fewer")
+            if settings.train and (name == DEFAULT or changed):
+                results = _trained(settings, workspace, data, pairs)
+                reference = reference or results
+                row = _measured(row, results, reference)
+                tell(f"{name}: dev Recall@5 {row.recall_at_5:.4f}")
+            rows.append(row)
+        dev_count = len(data.queries.queries_of("dev"))
+        return AblationResult(len(data.corpus.chunks), dev_count, default.drops, tuple(rows))
+
+
+def _variants(settings: AblationSettings) -> dict[str, TrainingPairSettings]:
+    filters = PAIRS.filters
+    choices = {DEFAULT: filters, NOTHING: filters.without(FILTER_NAMES)}
+    choices |= {f"without {name}": filters.without([name]) for name in FILTER_NAMES}
+    if settings.train:
+        choices[ROUND_TRIP] = replace(filters, round_trip_max_rank=settings.round_trip_max_rank)
+    return {name: replace(PAIRS, filters=choice) for name, choice in choices.items()}
+
+
+def _choose(
+    settings: AblationSettings, workspace: BenchWorkspace, data: BenchData, questions: str | None
+) -> dict[str, TrainingPairs]:
+    """Training pairs of every variant; paraphrases of dev and test queries are looked for only before a training."""
+    candidates = load_candidates(workspace, data, questions)
+    encoder = workspace.registry.encoder(workspace.base_model.model_version) if settings.train else None
+    return {
+        name: choose_pairs(data, candidates, encoder=encoder, settings=choice)
+        for name, choice in _variants(settings).items()
+    }
+
+
+def _counted(name: str, pairs: TrainingPairs, default: TrainingPairs) -> VariantResult:
+    mine, theirs = ({pair.pair_id for pair in made.pairs} for made in (pairs, default))
+    return VariantResult(name, len(mine), len(mine - theirs), len(theirs - mine))
+
+
+def _trained(
+    settings: AblationSettings, workspace: BenchWorkspace, data: BenchData, pairs: TrainingPairs
+) -> tuple[QueryResult, ...]:
+    """Dev results of stage one on these pairs, by vectors over the whole corpus."""
+    inputs = TrainingInputs(
+        registry=workspace.registry,
+        base=workspace.base_model,
+        corpus=data.corpus,
+        evaluation_set=data.queries,
+        clusters={row.chunk_id: row.cluster_id for row in data.splits.chunk_clusters},
+        pairs_version=pairs.pairs_version,
+        checkpoints=workspace.checkpoints,
+    )
+    version = train_stage_one(inputs, pairs.pairs, settings=TrainingSettings(seed=settings.seed))
+    evaluation = evaluate_model(
+        workspace.registry.encoder(version.model_version),
+        corpus=data.corpus,
+        evaluation_set=data.queries,
+        split="dev",
+        clusters=clusters_of_chunks(data.corpus, data.splits),
+        mode=DENSE,
+    )
+    return evaluation.query_results
+
+
+def _measured(row: VariantResult, results: Sequence[QueryResult], reference: Sequence[QueryResult]) -> VariantResult:
+    mean = sum(result.recall_at_5 for result in results) / len(results)
+    difference = None if results is reference else paired_differences(results, reference, (METRIC,))[0]
+    return replace(row, recall_at_5=mean, difference=difference)
+
+
+def _job(settings: AblationSettings, artifacts: Path) -> RecipeJob:
+    folder, questions = str(Path(settings.folder).resolve()), settings.questions
+    if settings.sample is not None:
+        target = artifacts / f"sample-{os.getpid()}"
+        folder, questions = write_sample(folder, questions, count=settings.sample, seed=settings.seed, target=target)
+    return RecipeJob(
+        recipe="ablation",
+        folder=folder,
+        questions=questions,
+        use_train_judgments=settings.train_qrels,
+        base_model=settings.base_model,
+        artifacts=str(artifacts),
+        seed=settings.seed,
+    )
+
+
+@contextlib.contextmanager
+def _artifacts(folder: str | None) -> Iterator[Path]:
+    if folder is not None:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        yield Path(folder).resolve()
+        return
+    with tempfile.TemporaryDirectory(prefix="domain-embed-filters-", ignore_cleanup_errors=True) as made:
+        yield Path(made)

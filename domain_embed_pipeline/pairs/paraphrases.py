@@ -1,0 +1,106 @@
+"""Training texts that ask an evaluation query in other words: the embedding detector of `leakage`.
+
+Two thresholds, because one cannot do: paraphrases are often no nearer than different questions about one subject. A
+text about any passage is a paraphrase only from a high cosine on. A text about a passage that answers the query has
+that against it already, and is compared with how near *different* questions of one passage are by this model.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from domain_embed_pipeline.encoding.spec import Encoder
+from domain_embed_pipeline.pairs.records import Leak
+from domain_embed_pipeline.records import EvaluationSet, TrainingPair
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from domain_embed_pipeline.pairs.leakage import LeakageSettings
+
+_TEXTS_AT_ONCE = 4096
+_SAMPLED_PASSAGES = 500
+_ANCHORS_A_PASSAGE = 4
+_FEWEST_COSINES = 100
+"""Below it a quantile of 0.98 is the second largest value or so, and says nothing."""
+
+
+class ParaphraseIndex:
+    """Evaluation queries as vectors, with the passages that answer them."""
+
+    def __init__(
+        self,
+        pairs: Sequence[TrainingPair],
+        evaluation_set: EvaluationSet,
+        encoder: Encoder,
+        settings: LeakageSettings,
+        chunk_clusters: Mapping[str, str],
+    ) -> None:
+        """Encode the queries, and measure on `pairs` how near different questions of one passage are."""
+        self._encoder, self._settings, self._clusters = encoder, settings, chunk_clusters
+        self._queries = evaluation_set.queries
+        self._vectors = _unit(encoder.encode_queries([query.text for query in self._queries]))
+        self._asked: dict[str, set[int]] = defaultdict(set)
+        number = {query.query_id: place for place, query in enumerate(self._queries)}
+        for row in evaluation_set.qrels:
+            self._asked[self._cluster(row.chunk_id)].add(number[row.query_id])
+        self.same_answer_similarity = self._measured_on(pairs)
+
+    def leaks(self, pairs_by_text: Mapping[str, Sequence[TrainingPair]]) -> Iterator[Leak]:
+        """Every (pair, query) that is a paraphrase. Both are encoded as queries: do they ask the same?"""
+        texts = list(pairs_by_text)
+        for start in range(0, len(texts), _TEXTS_AT_ONCE):
+            block = texts[start : start + _TEXTS_AT_ONCE]
+            scores = _unit(self._encoder.encode_queries(block)) @ self._vectors.T
+            for text, row in zip(block, scores, strict=True):
+                yield from self._of_text(text, row, pairs_by_text[text])
+
+    def _of_text(self, text: str, scores: np.ndarray, pairs: Sequence[TrainingPair]) -> Iterator[Leak]:
+        import numpy as np
+
+        anywhere = np.flatnonzero(scores >= self._settings.embedding_similarity).tolist()
+        for pair in pairs:
+            about = self._asked.get(self._cluster(pair.chunk_id), ())
+            same_answer = [place for place in about if scores[place] >= self.same_answer_similarity]
+            for place in {*anywhere, *same_answer}:
+                query, similarity = self._queries[place], round(float(scores[place]), 4)
+                yield Leak(pair.pair_id, query.query_id, "embedding", similarity, text, query.text)
+
+    def _measured_on(self, pairs: Sequence[TrainingPair]) -> float:
+        """Cosine that few pairs of questions of one passage reach; `embedding_similarity` where there are too few."""
+        import numpy as np
+
+        ceiling = self._settings.embedding_similarity
+        groups = _anchors_by_passage(pairs) if self._settings.same_answer_quantile < 1 else []
+        places, texts = [], []
+        for group in groups:
+            places += combinations(range(len(texts), len(texts) + len(group)), 2)
+            texts += group
+        if len(places) < _FEWEST_COSINES:
+            return ceiling
+        vectors = _unit(self._encoder.encode_queries(texts))
+        left, right = np.array(places).T
+        cosines = (vectors[left] * vectors[right]).sum(axis=1)
+        return min(ceiling, float(np.quantile(cosines, self._settings.same_answer_quantile)))
+
+    def _cluster(self, chunk_id: str) -> str:
+        return self._clusters.get(chunk_id, chunk_id)
+
+
+def _anchors_by_passage(pairs: Sequence[TrainingPair]) -> list[list[str]]:
+    """Some anchors of some passages that were asked about several times; ids are digests, so their order is chance."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for pair in pairs:
+        if pair.source in ("question", "user"):
+            found[pair.chunk_id].add(pair.anchor)
+    several = [chunk_id for chunk_id in sorted(found) if len(found[chunk_id]) > 1]
+    return [sorted(found[chunk_id])[:_ANCHORS_A_PASSAGE] for chunk_id in several[:_SAMPLED_PASSAGES]]
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    import numpy as np
+
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
