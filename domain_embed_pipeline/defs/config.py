@@ -115,8 +115,8 @@ class TrainingPairsConfig(dg.Config):
         default=1_000, ge=0, le=100_000, description="Structural pairs fill up to so many where others are fewer."
     )
     leak_similarity: float = Field(
-        default=0.9, gt=0, le=1.01, description="Cosine (base model) from which a pair is a test query in other words; "
-        "models whose cosines are all high (e5) need about 0.95."
+        default=0.95, gt=0, le=1.01, description="Cosine (base model) from which a pair about any passage is a test "
+        "query in other words; lower drops questions about sibling subjects. Above 1: paraphrases are not looked for."
     )  # fmt: skip
     adjacent_sentence_weight: float = Field(
         default=1.0, ge=0, le=10, description="Weight of sentence pairs against 2 for title-body pairs; 0 drops them."
@@ -144,8 +144,13 @@ class TrainingPairsConfig(dg.Config):
             structural_floor=self.structural_floor,
             adjacent_sentence_weight=self.adjacent_sentence_weight,
             filters=filters.without(self.filters_off),
-            leakage=LeakageSettings(embedding_similarity=self.leak_similarity),
+            leakage=self._leakage_settings(),
         )
+
+    def _leakage_settings(self) -> LeakageSettings:
+        if self.leak_similarity <= 1:
+            return LeakageSettings(embedding_similarity=self.leak_similarity)
+        return LeakageSettings(embedding_similarity=1.01, same_answer_similarity=1.01, same_answer_quantile=1.0)
 
     def to_judge_settings(self) -> QuestionSettings:
         """Whom the judge is, and for how much."""

@@ -44,13 +44,14 @@ class LeakageSettings:
     """Share of a query's word pairs (in order) that make it a quotation within an anchor of any length."""
     quoted_minimum_words: int = 5
     """Queries with fewer words are no quotation: three terms in a row stand in many sentences."""
-    embedding_similarity: float = 0.9
-    """Cosine from which an anchor is a paraphrase, whatever passage it is about. For all-MiniLM-L6-v2; models whose
-    cosines all lie above 0.7 (e5) need about 0.95."""
+    embedding_similarity: float = 0.95
+    """Cosine from which an anchor is a paraphrase whatever passage it is about; at 0.9 "stages of acute leukaemia" and
+    "stages of chronic leukaemia" are one question. Raised by itself for models whose cosines are all high (e5)."""
+    same_answer_similarity: float = 0.9
+    """Cosine from which an anchor about a passage that answers the query is a paraphrase; lowered by what follows."""
     same_answer_quantile: float = 0.98
-    """An anchor about a passage that answers the query is a paraphrase when it is nearer to the query than this share
-    of the questions of one passage are to each other; it needs no setting for the model. Lower takes different
-    questions about one passage for one; 1 leaves it to `embedding_similarity`."""
+    """About a passage that answers the query, nearer to the query than this share of the questions of one passage are
+    to each other is a paraphrase too. Lower takes different questions about one passage for one; 1 switches it off."""
     samples_per_detector: int = 20
     """Examples kept for a person to look at."""
 

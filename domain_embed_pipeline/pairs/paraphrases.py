@@ -40,14 +40,18 @@ class ParaphraseIndex:
         chunk_clusters: Mapping[str, str],
     ) -> None:
         """Encode the queries, and measure on `pairs` how near different questions of one passage are."""
-        self._encoder, self._settings, self._clusters = encoder, settings, chunk_clusters
+        self._encoder, self._clusters = encoder, chunk_clusters
         self._queries = evaluation_set.queries
         self._vectors = _unit(encoder.encode_queries([query.text for query in self._queries]))
         self._asked: dict[str, set[int]] = defaultdict(set)
         number = {query.query_id: place for place, query in enumerate(self._queries)}
         for row in evaluation_set.qrels:
             self._asked[self._cluster(row.chunk_id)].add(number[row.query_id])
-        self.same_answer_similarity = self._measured_on(pairs)
+        usual = _usual_similarity(pairs, encoder, settings.same_answer_quantile)
+        self.similarity = max(settings.embedding_similarity, usual or 0.0)
+        """Cosine of a paraphrase, whatever it is about."""
+        self.same_answer_similarity = min(settings.same_answer_similarity, usual or 1.0)
+        """Cosine of a paraphrase about a passage that answers the query."""
 
     def leaks(self, pairs_by_text: Mapping[str, Sequence[TrainingPair]]) -> Iterator[Leak]:
         """Every (pair, query) that is a paraphrase. Both are encoded as queries: do they ask the same?"""
@@ -61,7 +65,7 @@ class ParaphraseIndex:
     def _of_text(self, text: str, scores: np.ndarray, pairs: Sequence[TrainingPair]) -> Iterator[Leak]:
         import numpy as np
 
-        anywhere = np.flatnonzero(scores >= self._settings.embedding_similarity).tolist()
+        anywhere = np.flatnonzero(scores >= self.similarity).tolist()
         for pair in pairs:
             about = self._asked.get(self._cluster(pair.chunk_id), ())
             same_answer = [place for place in about if scores[place] >= self.same_answer_similarity]
@@ -69,25 +73,24 @@ class ParaphraseIndex:
                 query, similarity = self._queries[place], round(float(scores[place]), 4)
                 yield Leak(pair.pair_id, query.query_id, "embedding", similarity, text, query.text)
 
-    def _measured_on(self, pairs: Sequence[TrainingPair]) -> float:
-        """Cosine that few pairs of questions of one passage reach; `embedding_similarity` where there are too few."""
-        import numpy as np
-
-        ceiling = self._settings.embedding_similarity
-        groups = _anchors_by_passage(pairs) if self._settings.same_answer_quantile < 1 else []
-        places, texts = [], []
-        for group in groups:
-            places += combinations(range(len(texts), len(texts) + len(group)), 2)
-            texts += group
-        if len(places) < _FEWEST_COSINES:
-            return ceiling
-        vectors = _unit(self._encoder.encode_queries(texts))
-        left, right = np.array(places).T
-        cosines = (vectors[left] * vectors[right]).sum(axis=1)
-        return min(ceiling, float(np.quantile(cosines, self._settings.same_answer_quantile)))
-
     def _cluster(self, chunk_id: str) -> str:
         return self._clusters.get(chunk_id, chunk_id)
+
+
+def _usual_similarity(pairs: Sequence[TrainingPair], encoder: Encoder, quantile: float) -> float | None:
+    """Cosine that few pairs of different questions of one passage exceed; None where there are too few to tell."""
+    import numpy as np
+
+    groups = _anchors_by_passage(pairs) if quantile < 1 else []
+    places, texts = [], []
+    for group in groups:
+        places += combinations(range(len(texts), len(texts) + len(group)), 2)
+        texts += group
+    if len(places) < _FEWEST_COSINES:
+        return None
+    vectors = _unit(encoder.encode_queries(texts))
+    left, right = np.array(places).T
+    return float(np.quantile((vectors[left] * vectors[right]).sum(axis=1), quantile))
 
 
 def _anchors_by_passage(pairs: Sequence[TrainingPair]) -> list[list[str]]:
