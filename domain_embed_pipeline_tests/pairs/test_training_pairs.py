@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from domain_embed_pipeline.ids import pair_id_of
 from domain_embed_pipeline.pairs.evaluation_sets import generated_evaluation_set
@@ -244,3 +247,27 @@ def test_each_reason_has_samples_spread_over_what_it_dropped() -> None:
     assert len(set(samples)) == 8
     assert set(samples) <= set(made.rejected)
     assert len(made.drop_samples()) == 21
+
+
+_FEW = documents_of(25)
+_FEW_QUESTIONS = [question for chunk in _FEW for question in _questions(chunk)]
+
+
+def _versions(chunks: list[Chunk], questions: list[Question]) -> tuple[str, ...]:
+    corpus = corpus_of(chunks)
+    splits = split_documents(corpus, has_user_queries=False)
+    queries = generated_evaluation_set(corpus, splits, questions)
+    made = build_training_pairs(
+        corpus, splits, questions=questions, structural=structural_pairs(corpus, splits), evaluation_set=queries
+    )
+    return corpus.corpus_version, splits.splits_version, queries.evaluation_set_version, made.pairs_version
+
+
+_VERSIONS = _versions(_FEW, _FEW_QUESTIONS)
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.randoms(use_true_random=False))
+def test_no_version_depends_on_the_order_of_files_or_questions(rng: random.Random) -> None:
+    chunks, questions = rng.sample(_FEW, len(_FEW)), rng.sample(_FEW_QUESTIONS, len(_FEW_QUESTIONS))
+    assert _versions(chunks, questions) == _VERSIONS
