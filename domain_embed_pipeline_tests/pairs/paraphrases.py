@@ -1,7 +1,4 @@
-"""Questions of the sample data, each with the same question in other words, written by hand before any was measured.
-
-The first sixteen chose the thresholds of the paraphrase detector; the others only measure them.
-"""
+"""Questions of the sample data, each with the same question in other words, written by hand before any was measured."""
 
 from __future__ import annotations
 
