@@ -5,6 +5,7 @@ What belongs here: digests and the ids built from them. What does not: file acce
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import unicodedata
@@ -14,6 +15,7 @@ from collections.abc import Iterable
 _POINT_NAMESPACE = uuid.UUID("6f1d0c1e-6f0b-5a57-9a0e-3f1c8f0f5e11")
 
 
+@functools.lru_cache(maxsize=1024)  # the questions of one passage come one after the other
 def normalise_text(text: str) -> str:
     """NFC with every run of white space made one space: the form in which texts are compared and digested."""
     return " ".join(unicodedata.normalize("NFC", text).split())
