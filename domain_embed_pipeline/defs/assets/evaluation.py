@@ -10,12 +10,12 @@ from domain_embed_pipeline.defs.resources import Deployment
 from domain_embed_pipeline.encoding.expansion import expand_corpus
 from domain_embed_pipeline.evaluation.comparison import CertificateOutcome, compare
 from domain_embed_pipeline.evaluation.evaluate import clusters_of_chunks, evaluate_model
-from domain_embed_pipeline.evaluation.judgement import judgement_of
 from domain_embed_pipeline.evaluation.records import Comparison, Evaluation
 from domain_embed_pipeline.evaluation.slices import make_slices
 from domain_embed_pipeline.pairs.records import TrainingPairs
 from domain_embed_pipeline.questions.generation import GeneratedQuestions
 from domain_embed_pipeline.records import Corpus, DocumentSplits, EvaluationSet
+from domain_embed_pipeline.serving.judgement import judgement_of
 from domain_embed_pipeline.serving.live import ServingEvaluation, evaluate_serving
 from domain_embed_pipeline.training.stages import CandidateResult
 

@@ -1,4 +1,4 @@
-"""A comparison in the short form that stands in the candidate's manifest."""
+"""A comparison in the short form that stands in the manifest of the version that may go live."""
 
 from __future__ import annotations
 
