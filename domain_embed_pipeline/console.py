@@ -102,7 +102,7 @@ def print_result(workspace: Workspace, *, home: Path) -> None:
     colour = {"better": "green", "not_shown": "yellow", "worse": "red"}[comparison.verdict]
     console.print(f"Verdict: [bold {colour}]{comparison.verdict}[/]. {comparison.reason}\n", highlight=False)
     _print_examples(console, workspace)
-    state = read_status(workspace)
+    state = read_status(workspace, with_drift=False)
     for line in state.lines():
         console.print(line, highlight=False)
     report = workspace.reports / f"{comparison.candidate_model_version}.html"

@@ -39,7 +39,7 @@ class Status:
     """Recall@k of the live model, dense only, when the last evaluated candidate is the live one."""
     served_recall: dict[str, float]
     drift: CorpusDrift | None
-    """None when the corpus cannot be read or was never materialized."""
+    """None when the corpus cannot be read, was never materialized, or was not looked at."""
 
     def lines(self) -> list[str]:
         """For a person."""
@@ -63,14 +63,19 @@ class Status:
         return lines
 
 
-def read_status(workspace: Workspace) -> Status:
-    """Look at the store, the registry, the last evaluation and the corpus on disk."""
+def read_status(workspace: Workspace, *, with_drift: bool = True) -> Status:
+    """Look at the store, the registry, the last evaluation and the corpus on disk.
+
+    Args:
+        workspace: Stores of the deployment.
+        with_drift: Whether the corpus is read again to see what changed since, which takes as long as reading it.
+    """
     alias = workspace.settings.serving_alias
     live = None
     if workspace.settings.qdrant_url is not None or (workspace.root / "qdrant").exists():
         with workspace.open_store() as client:
             live = live_collection(client, alias)
-    drift = _drift(workspace)
+    drift = _drift(workspace) if with_drift else None
     if live is None:
         return Status(alias, None, None, (), None, None, 0, None, None, {}, {}, drift)
     evaluation = workspace.stored(Evaluation, "finetuned_evaluation")

@@ -5,6 +5,7 @@ Where the corpus, the model and the artifacts lie comes from the environment, as
 
 from __future__ import annotations
 
+import signal
 import sys
 
 from domain_embed_pipeline.cli import main
@@ -20,5 +21,7 @@ PROFILES["planted"] = {
 }
 
 if __name__ == "__main__":
+    # A shell's background job ignores Ctrl-C, and so would its children.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv[1:] = ["run", "--profile", "planted", *sys.argv[1:]]
     main()

@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 import platform
+import sys
 from pathlib import Path
 from typing import Literal
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
+_DEVICES = Path("/dev")
+_GPU_DRIVERS = ("nvidia*", "nvhost*", "nvmap", "nvgpu*", "kfd", "dxg")
+"""What the drivers of NVIDIA (Jetson too), AMD and Windows' Linux subsystem show there."""
+
 
 def choose_device() -> str:
-    """`cuda` where there is a GPU, else `cpu`. Apple's `mps` is not chosen: its results are not reproducible."""
+    """`cuda` where there is a GPU, else `cpu`. Apple's `mps` is not chosen: its results are not reproducible.
+
+    Where no driver shows a device the answer does not need torch, whose import takes seconds: a step that finds its
+    work done already would do nothing else.
+    """
+    if "torch" not in sys.modules and not may_have_gpu():
+        return "cpu"
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def may_have_gpu() -> bool:
+    """Whether a GPU can be there at all: on Linux, a device file of a driver that torch knows."""
+    system = platform.system()
+    if system == "Linux":
+        return any(next(_DEVICES.glob(pattern), None) for pattern in _GPU_DRIVERS)
+    return system != "Darwin"
 
 
 def cpu_has_bfloat16() -> bool:

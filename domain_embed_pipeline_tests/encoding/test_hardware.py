@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -33,6 +36,25 @@ def test_a_gpu_uses_bfloat16_from_ampere_on(
 def test_a_gpu_is_used_where_there_is_one(monkeypatch: pytest.MonkeyPatch, has_gpu: bool, device: str) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
     assert choose_device() == device
+
+
+@pytest.mark.parametrize(
+    ("file", "may_have"), [("nvidiactl", True), ("kfd", True), ("dxg", True), ("nvme0n1", False), ("null", False)]
+)
+def test_a_gpu_shows_by_the_device_file_of_its_driver(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, file: str, may_have: bool
+) -> None:
+    (tmp_path / file).touch()
+    monkeypatch.setattr(hardware, "_DEVICES", tmp_path)
+    monkeypatch.setattr(hardware.platform, "system", lambda: "Linux")
+    assert hardware.may_have_gpu() == may_have
+
+
+def test_without_a_driver_the_device_is_known_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardware, "may_have_gpu", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: pytest.fail("torch was asked"))
+    monkeypatch.delitem(sys.modules, "torch")
+    assert choose_device() == "cpu"
 
 
 def test_other_systems_are_not_asked_for_cpu_flags(monkeypatch: pytest.MonkeyPatch) -> None:
