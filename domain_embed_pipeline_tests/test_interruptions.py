@@ -61,7 +61,7 @@ class Place:
             process.wait(timeout=after_s)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, with_signal)
-            return process.wait(timeout=120)
+            return process.wait(timeout=300)
         return None
 
     def outcome(self) -> dict[str, Any]:
@@ -106,7 +106,8 @@ def test_interrupted_and_killed_runs_end_as_an_undisturbed_one(
     signals = [signal.SIGINT] * INTERRUPTS + [signal.SIGKILL] * KILLS
     moments.shuffle(signals)
     codes = [disturbed.disturb(sent, after_s=duration * moments.uniform(0.05, 0.6)) for sent in signals]
-    assert 0 not in codes, "an interrupted run passed for a success"
+    # 130 from a run, 1 before one has begun, the signal's own number from what could not answer it.
+    assert set(codes) <= {None, 130, 1, -signal.SIGINT, -signal.SIGKILL}
     assert sum(code is not None for code in codes) >= len(codes) // 2, "most runs were over before their signal"
     disturbed.run()
     assert disturbed.outcome() == expected

@@ -11,6 +11,7 @@ from domain_embed_pipeline.cli.common import dagster_home, open_workspace
 from domain_embed_pipeline.settings import DeploymentSettings
 
 NOT_BETTER = 20
+INTERRUPTED = 130
 BATCH_WAIT_MINUTES = 25 * 60
 
 
@@ -31,7 +32,7 @@ def run(
     """Documents to a served index: everything that is not up to date is made, judged and, if better, served.
 
     Work that is stored is not done again; an interrupted run goes on where it was. Exit code 20 means that the
-    candidate was not shown to be better and the alias stays where it is.
+    candidate was not shown to be better and the alias stays where it is; 130 that the run was interrupted.
     """
     from domain_embed_pipeline.console import RunScreen, print_result
     from domain_embed_pipeline.defs.execution import end_dead_runs, open_instance, run_job
@@ -54,6 +55,9 @@ def run(
             outcome = run_job(
                 instance, job, run_config=config, tags={"domain_embed/profile": profile}, on_event=screen.show
             )
+    if outcome.interrupted:
+        typer.secho("Interrupted. What is done is stored: the same command goes on from there.", err=True, fg="yellow")
+        raise typer.Exit(INTERRUPTED)
     if not outcome.succeeded and outcome.failed_checks != ("candidate_is_better",):
         for failure in outcome.failures:
             typer.secho(f"{failure.step}: {failure.message}", err=True, fg="red")

@@ -41,6 +41,8 @@ class RunOutcome:
     succeeded: bool
     failures: tuple[RunEvent, ...]
     failed_checks: tuple[str, ...]
+    interrupted: bool = False
+    """Ended by Ctrl-C or a termination signal; what was done is stored."""
 
 
 def job_named(name: str) -> dg.JobDefinition:
@@ -120,7 +122,20 @@ def run_job(
         result = dg.execute_job(
             job, instance=instance, run_config={**config, **quiet}, tags=all_tags, raise_on_error=False
         )
-    return RunOutcome(result.run_id, result.success, tuple(follower.failures), tuple(follower.failed_checks))
+    return RunOutcome(
+        result.run_id,
+        result.success,
+        tuple(follower.failures),
+        tuple(follower.failed_checks),
+        interrupted=any(_is_interruption(event) for event in result.all_events),
+    )
+
+
+def _is_interruption(event: dg.DagsterEvent) -> bool:
+    if event.event_type == dg.DagsterEventType.RUN_CANCELED:
+        return True
+    reason = event.job_failure_data.failure_reason if event.event_type == dg.DagsterEventType.RUN_FAILURE else None
+    return reason is not None and reason.name == "UNEXPECTED_TERMINATION"
 
 
 class _Follower:

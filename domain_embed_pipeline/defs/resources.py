@@ -3,6 +3,7 @@
 import dagster as dg
 from pydantic import Field
 
+from domain_embed_pipeline.defs.step_process import end_with_parent_process
 from domain_embed_pipeline.settings import DeploymentSettings
 from domain_embed_pipeline.workspace import Workspace
 
@@ -20,6 +21,10 @@ class Deployment(dg.ConfigurableResource):
     qdrant_url: str | None = Field(default=None, description="Overrides DOMAIN_EMBED_QDRANT_URL.")
     drop_quiet_s: float | None = Field(default=None, description="Overrides DOMAIN_EMBED_DROP_QUIET_S.")
     anthropic_base_url: str | None = Field(default=None, description="Overrides DOMAIN_EMBED_ANTHROPIC_BASE_URL.")
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Tie the step's process to the run's."""
+        end_with_parent_process()
 
     @property
     def settings(self) -> DeploymentSettings:
