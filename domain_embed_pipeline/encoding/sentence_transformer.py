@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from domain_embed_pipeline.encoding.batching import Batch, feature_batches, split
 from domain_embed_pipeline.encoding.fingerprint import fingerprinted, folder_digest
 from domain_embed_pipeline.encoding.hardware import choose_device, choose_dtype, is_out_of_memory
 from domain_embed_pipeline.encoding.spec import EncoderSpec
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-BATCH_SIZE = 32
-"""On 2 CPU cores 16, 32 and 64 gave the same speed; a GPU takes more."""
-GPU_BATCH_SIZE = 256
+CPU_TOKENS = 1_024
+"""Tokens a batch on a CPU: its activations stay in the cache."""
+GPU_TOKENS = 65_536
+"""Tokens a batch on a GPU; halved when memory runs out."""
 
 
 def load_model(folder: str, *, device: str | None = None, max_length: int | None = None) -> SentenceTransformer:
@@ -82,7 +84,7 @@ class SentenceTransformerEncoder:
         model.max_seq_length = spec.max_length
         self._model = model.eval()
         self._spec = spec
-        self._batch_size = GPU_BATCH_SIZE if model.device.type == "cuda" else BATCH_SIZE
+        self._budget = GPU_TOKENS if model.device.type == "cuda" else CPU_TOKENS
 
     @property
     def spec(self) -> EncoderSpec:
@@ -101,30 +103,51 @@ class SentenceTransformerEncoder:
         import numpy as np
         import torch
 
+        vectors = np.zeros((len(texts), self._spec.dimension), dtype=np.float32)
         if not texts:
-            return np.zeros((0, self._spec.dimension), dtype=np.float32)
-        # A spec may be narrower than its model, when that was trained for it (Matryoshka).
-        vectors = self._forward(list(texts), prompt).to(dtype=torch.float32)[:, : self._spec.dimension]
-        if self._spec.normalize:
-            vectors = torch.nn.functional.normalize(vectors, dim=1)
-        return vectors.cpu().numpy()
+            return vectors
+        with torch.inference_mode():
+            # An empty prompt, not None: with None the model's own default prompt would be used.
+            for batch in feature_batches(
+                texts, lambda block: self._model.preprocess(block, prompt=prompt), lambda: self._budget
+            ):
+                for rows, found in self._forward(batch):
+                    vectors[rows] = self._finished(found).cpu().numpy()
+        return vectors
 
-    def _forward(self, texts: list[str], prompt: str) -> torch.Tensor:
-        """Encode; when memory runs out, from the start with half the batch, which the encoder then keeps."""
+    def _finished(self, vectors: torch.Tensor) -> torch.Tensor:
+        """The spec's dimensions, at unit length when it says so."""
         import torch
 
-        while True:
-            try:
-                # An empty prompt, not None: with None the model's own default prompt would be used.
-                return self._model.encode(
-                    texts, prompt=prompt, batch_size=self._batch_size, show_progress_bar=False, convert_to_tensor=True
-                )
-            except RuntimeError as error:
-                if self._batch_size == 1 or not is_out_of_memory(error):
-                    raise
-            self._batch_size //= 2
-            logger.warning("Memory ran out while encoding; batches of %d from now on.", self._batch_size)
-            torch.cuda.empty_cache()
+        # A spec may be narrower than its model, when that was trained for it (Matryoshka).
+        vectors = vectors.to(dtype=torch.float32)[:, : self._spec.dimension]
+        return torch.nn.functional.normalize(vectors, dim=1) if self._spec.normalize else vectors
+
+    def _forward(self, batch: Batch) -> Iterator[tuple[list[int], torch.Tensor]]:
+        """Rows with their vectors; a batch that memory does not hold is computed in halves."""
+        found = None if batch.tokens > self._budget and batch.is_divisible else self._computed(batch)
+        if found is not None:
+            yield batch.rows, found
+            return
+        for part in split(batch):
+            yield from self._forward(part)
+
+    def _computed(self, batch: Batch) -> torch.Tensor | None:
+        """Vectors of a batch; None when memory ran out: later batches are then of half the tokens."""
+        import torch
+        from sentence_transformers.util import batch_to_device
+
+        try:
+            # A copy: modules write what they found into the features.
+            return self._model(batch_to_device(dict(batch.features), self._model.device))["sentence_embedding"]
+        except RuntimeError as error:
+            if not batch.is_divisible or not is_out_of_memory(error):
+                raise
+        # Outside the except block, where the traceback would keep the failed pass's tensors alive.
+        self._budget = max(1, min(self._budget, batch.tokens) // 2)
+        logger.warning("Memory ran out while encoding; batches of %d tokens from now on.", self._budget)
+        torch.cuda.empty_cache()
+        return None
 
 
 def load_encoder(folder: str, spec: EncoderSpec) -> SentenceTransformerEncoder:

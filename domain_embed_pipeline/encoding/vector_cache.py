@@ -10,6 +10,7 @@ import hashlib
 import logging
 import sqlite3
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -116,12 +117,20 @@ class CachedEncoder:
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in vectors}
         # Longest first: batches of one encode call are of like length, and the slowest come early.
         order = sorted(missing, key=lambda key: -len(missing[key]))
-        for start in range(0, len(order), ENCODE_SIZE):
-            part = order[start : start + ENCODE_SIZE]
-            fresh = method(self._loaded())([missing[key] for key in part])
-            self._cache.put(part, fresh)
-            vectors.update(zip(part, fresh, strict=True))
-            logger.info("[%d/%d] texts encoded by %s", start + len(part), len(order), self._spec.model_version)
+        parts = [order[start : start + ENCODE_SIZE] for start in range(0, len(order), ENCODE_SIZE)]
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-vectors") as pool:
+            stored: Future[None] | None = None
+            for number, part in enumerate(parts, start=1):
+                fresh = method(self._loaded())([missing[key] for key in part])
+                # One part is stored while the next is encoded; what a disk refuses is raised here, one part later.
+                if stored is not None:
+                    stored.result()
+                stored = pool.submit(self._cache.put, part, fresh)
+                vectors.update(zip(part, fresh, strict=True))
+                done = min(number * ENCODE_SIZE, len(order))
+                logger.info("[%d/%d] texts encoded by %s", done, len(order), self._spec.model_version)
+            if stored is not None:
+                stored.result()
         self.encoded_count += len(order)
         result = np.empty((len(keys), self._spec.dimension), dtype=np.float32)
         for row, key in enumerate(keys):
