@@ -201,6 +201,9 @@ class TrainingConfig(dg.Config):
     guide_model: str | None = Field(
         default=None, description="Model that masks false negatives of a batch (GISTEmbed); takes about twice the time."
     )
+    num_processes: int = Field(
+        default=1, ge=1, le=64, description="GPUs of this machine that share each batch; more than it has fail."
+    )
 
     def to_settings(self) -> TrainingSettings:
         """The library's settings."""

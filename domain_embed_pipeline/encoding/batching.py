@@ -43,17 +43,20 @@ class Batch:
         return len(self.rows) > 1 and token_lengths(self.features) is not None
 
 
-def rows_of_tokens(lengths: Sequence[int], budget: int) -> list[list[int]]:
+def rows_of_tokens(lengths: Sequence[int], budget: int, *, most_rows: int | None = None) -> list[list[int]]:
     """Rows in batches, longest first, of at most `budget` tokens with padding; a longer row is alone.
 
     Args:
         lengths: Tokens of each row.
         budget: Most tokens a batch, padding included.
+        most_rows: Most rows a batch.
     """
+    ceiling = len(lengths) if most_rows is None else most_rows
     batches: list[list[int]] = []
     for row in sorted(range(len(lengths)), key=lambda row: (-lengths[row], row)):
         # Rows come longest first, so a batch is as wide as its first row.
-        if batches and lengths[batches[-1][0]] * (len(batches[-1]) + 1) <= budget:
+        room = min(ceiling, budget // max(1, lengths[batches[-1][0]])) if batches else 0
+        if batches and len(batches[-1]) < room:
             batches[-1].append(row)
         else:
             batches.append([row])

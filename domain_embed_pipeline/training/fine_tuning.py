@@ -22,6 +22,7 @@ from domain_embed_pipeline.registry.versions import HistoryPoint, library_versio
 from domain_embed_pipeline.training.checkpoints import open_checkpoints
 from domain_embed_pipeline.training.dev_evaluator import DevMeter, sample_passages
 from domain_embed_pipeline.training.dev_set import DevGoal
+from domain_embed_pipeline.training.distributed import first_before_others, wait_for_others
 from domain_embed_pipeline.training.lora import add_lora, merge_lora
 from domain_embed_pipeline.training.rows import TrainingRow, rows_digest
 from domain_embed_pipeline.training.sampler import plan_batches
@@ -85,7 +86,7 @@ def fine_tune(
     _check_pair_count(_pair_count(rows))
     quiet_libraries()
     started = time.monotonic()
-    plan = _plan(model, rows, settings, spec, goal, folder)
+    plan = training_plan(model, rows, settings=settings, spec=spec, goal=goal, folder=folder)
     if settings.lora_rank is not None:
         add_lora(model, settings.lora_rank)
     logger.info(
@@ -109,14 +110,16 @@ def fine_tune(
     )
 
 
-def _plan(
+def training_plan(
     model: SentenceTransformer,
     rows: Sequence[TrainingRow],
+    *,
     settings: TrainingSettings,
     spec: EncoderSpec,
     goal: DevGoal | None,
     folder: Path,
 ) -> TrainerPlan:
+    """Batches and schedule of a stage; arguments of `fine_tune`."""
     epochs = settings.epochs if settings.epochs is not None else epochs_for(_pair_count(rows), len(rows))
     batches = plan_batches(
         [row.groups for row in rows], batch_size=settings.batch_size, epochs=epochs, seed=settings.seed
@@ -139,7 +142,8 @@ def _plan(
 
 def _run(model: SentenceTransformer, plan: TrainerPlan, watch: Watch) -> Any:
     """Train, and return the trainer's state; the model's own length is put back in any case."""
-    checkpoint = open_checkpoints(plan.folder, _identity(str(model.device), plan))
+    with first_before_others():
+        checkpoint = open_checkpoints(plan.folder, _identity(str(model.device), plan))
     own_length = model.max_seq_length
     model.max_seq_length = min(plan.settings.max_length, own_length or plan.settings.max_length)
     try:
@@ -150,6 +154,7 @@ def _run(model: SentenceTransformer, plan: TrainerPlan, watch: Watch) -> Any:
         raise
     finally:
         model.max_seq_length = own_length
+    wait_for_others()  # they may be reading the best checkpoint
     shutil.rmtree(plan.folder, ignore_errors=True)
     return trainer.state
 

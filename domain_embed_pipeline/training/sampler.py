@@ -129,4 +129,7 @@ class PlannedSampling:
             def __len__(self) -> int:
                 return len(batches)
 
-        return PlannedBatchSampler(dataset, batch_size=batch_size, drop_last=drop_last, **options)
+        sampler = PlannedBatchSampler(dataset, batch_size=batch_size, drop_last=drop_last, **options)
+        # The size of a batch is its own: with a number here, accelerate would pass over shorter ones.
+        sampler.batch_size = None  # pyright: ignore[reportAttributeAccessIssue]
+        return sampler

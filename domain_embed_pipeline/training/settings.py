@@ -25,7 +25,7 @@ class TrainingSettings:
     """Passes over the pairs. More than the rule gives fits the questions, not the domain."""
     anchors_per_row: int = 1
     """Questions of one passage that are ranked in one step. The passage is encoded once for all of them, which is most
-    of the work: more learn faster, and overfit sooner. Guided and mini-batch losses take no more than 1."""
+    of the work: more learn faster, and overfit sooner. The guided loss takes no more than 1."""
     batch_size: int = 64
     """Pairs a batch: each sees batch_size - 1 in-batch negatives."""
     warmup_ratio: float = 0.1
@@ -42,7 +42,7 @@ class TrainingSettings:
     max_steps: int = -1
     """Ceiling on steps; -1 for none. A smoke test uses 1."""
     mini_batch_size: int | None = None
-    """When set, the cached loss is used: memory is bounded by this, negatives stay those of batch_size. When memory
+    """When set, so many texts at most are in memory at a time; negatives stay those of batch_size. When memory
     runs out, training sets and halves it by itself."""
     precision: Precision = "auto"
     """Arithmetic of the forward pass in training; weights are float32 in any case."""
@@ -60,6 +60,8 @@ class TrainingSettings:
     lora_rank: int | None = None
     """Train low-rank adapters of this rank and merge them: little memory for large models. They want a learning rate
     several times that of the rule."""
+    num_processes: int = 1
+    """Processes of `torchrun` that share each batch, one a GPU. The loss is that of the whole batch."""
     guide_model: str | None = None
     """Base model that masks what it thinks are false negatives in a batch (GISTEmbed, arXiv 2402.16829)."""
 

@@ -34,7 +34,7 @@ from domain_embed_pipeline.training.blending import average, blend
 from domain_embed_pipeline.training.candidate import CandidateScore, choose_candidate
 from domain_embed_pipeline.training.checkpoints import remove_abandoned
 from domain_embed_pipeline.training.dev_set import DevGoal, DevScore, DevSet, make_dev_set, score_on_dev
-from domain_embed_pipeline.training.fine_tuning import fine_tune
+from domain_embed_pipeline.training.launching import Launcher, StageJob, run_stage
 from domain_embed_pipeline.training.negatives import HardNegatives
 from domain_embed_pipeline.training.rows import TrainingRow, negative_rows, pair_rows, rows_digest
 from domain_embed_pipeline.training.settings import TRAINING_VERSION, CandidateSettings, TrainingSettings
@@ -67,6 +67,8 @@ class TrainingInputs:
     pairs_version: str
     checkpoints: Path
     pool_size: int = CandidateSettings().pool_size
+    launch: Launcher | None = None
+    """Starts a training in several processes; a plain subprocess when not given."""
 
     def dev_set(self) -> DevSet | None:
         """Dev queries; their pool is chosen with the base model, so that every contender meets the same one."""
@@ -180,14 +182,15 @@ def _train(inputs: TrainingInputs, job: _Job) -> ModelVersion:
     remove_abandoned(inputs.checkpoints)
     parent = job.parent
     dev = inputs.dev_set()
-    stage = fine_tune(
-        load_model(inputs.registry.verified_folder(parent.model_version), max_length=parent.encoder.max_length),
-        job.rows,
+    stage_job = StageJob(
+        model_folder=inputs.registry.verified_folder(parent.model_version),
+        rows=job.rows,
         settings=job.settings,
         spec=parent.encoder,
         goal=None if dev is None else DevGoal(dev, _score(inputs, parent.model_version, dev)),
-        folder=inputs.checkpoints / version,
+        checkpoints=inputs.checkpoints / version,
     )
+    stage = run_stage(stage_job, launch=inputs.launch)
     manifest = dataclasses.replace(
         _manifest(inputs, version, job.kind, parent),
         row_count=len(job.rows),

@@ -14,6 +14,7 @@ from domain_embed_pipeline.encoding.spec import EncoderSpec
 from domain_embed_pipeline.errors import ConfigurationError, TrainingMemoryError
 from domain_embed_pipeline.training.checkpoints import KEPT
 from domain_embed_pipeline.training.dev_evaluator import BEST_METRIC, DevMeter, as_evaluator
+from domain_embed_pipeline.training.distributed import is_distributed, shares, world_size
 from domain_embed_pipeline.training.losses import LossMaker
 from domain_embed_pipeline.training.rows import TrainingRow, dataset_of, negative_count, sibling_count
 from domain_embed_pipeline.training.sampler import PlannedSampling
@@ -92,7 +93,9 @@ def _arguments(device: str, plan: TrainerPlan) -> Any:
     arguments = SentenceTransformerTrainingArguments(
         output_dir=str(plan.folder),
         num_train_epochs=1,  # the plan of batches is all epochs in one pass
-        per_device_train_batch_size=settings.batch_size,
+        per_device_train_batch_size=max(1, settings.batch_size // world_size()),
+        accelerator_config={"even_batches": False},  # the plan's batches are all there is
+        optim="adamw_torch_fused",
         learning_rate=schedule.learning_rate,
         warmup_steps=schedule.warmup_steps,
         weight_decay=settings.weight_decay,
@@ -100,7 +103,7 @@ def _arguments(device: str, plan: TrainerPlan) -> Any:
         fp16=precision == "float16",
         use_cpu=not on_gpu,
         prompts=_prompts(plan),
-        batch_sampler=PlannedSampling(plan.batches),  # pyright: ignore[reportArgumentType]
+        batch_sampler=PlannedSampling(shares(plan.batches, world_size())),  # pyright: ignore[reportArgumentType]
         eval_strategy="steps",
         eval_steps=schedule.evaluation_steps,
         save_strategy="steps",
@@ -137,6 +140,11 @@ def _back_off(trainer: Any, losses: LossMaker, settings: TrainingSettings, watch
 
     def halve(reason: str) -> None:
         nonlocal current
+        if is_distributed():
+            raise TrainingMemoryError(
+                f"Memory ran out in one of several processes: {reason}",
+                fix="Set mini_batch_size: the others cannot wait for one that tries again.",
+            )
         if current == 1:
             raise TrainingMemoryError(
                 f"Memory runs out even with one text at a time: {reason}",

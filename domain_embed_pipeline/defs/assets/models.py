@@ -5,6 +5,7 @@ import dagster as dg
 from domain_embed_pipeline.defs import metadata
 from domain_embed_pipeline.defs.assets.corpus import OWNERS
 from domain_embed_pipeline.defs.config import MiningConfig, StageOneConfig, StageTwoConfig
+from domain_embed_pipeline.defs.pipes import pipes_launcher
 from domain_embed_pipeline.defs.resources import Deployment
 from domain_embed_pipeline.pairs.records import TrainingPairs
 from domain_embed_pipeline.records import Corpus, DocumentSplits, EvaluationSet
@@ -24,6 +25,7 @@ GROUP = "models"
 
 @dg.asset(group_name=GROUP, kinds={"huggingface", "pytorch"}, pool="gpu", code_version=TRAINING_VERSION, owners=OWNERS)
 def stage_one_model(
+    context: dg.AssetExecutionContext,
     deployment: Deployment,
     config: StageOneConfig,
     corpus_chunks: Corpus,
@@ -37,7 +39,7 @@ def stage_one_model(
     queries. A run that died goes on from its last checkpoint. With `start: live` it goes on from the model that
     serves, which then is the parent in the lineage.
     """
-    inputs = _inputs(deployment, corpus_chunks, document_splits, training_pairs, evaluation_set)
+    inputs = _inputs(context, deployment, corpus_chunks, document_splits, training_pairs, evaluation_set)
     start = deployment.workspace.live_model() if config.start == "live" else None
     version = train_stage_one(inputs, training_pairs.pairs, settings=config.to_settings(), start=start)
     return dg.MaterializeResult(
@@ -74,6 +76,7 @@ def hard_negatives(
 
 @dg.asset(group_name=GROUP, kinds={"huggingface", "pytorch"}, pool="gpu", code_version=TRAINING_VERSION, owners=OWNERS)
 def finetuned_model(
+    context: dg.AssetExecutionContext,
     deployment: Deployment,
     config: StageTwoConfig,
     corpus_chunks: Corpus,
@@ -87,7 +90,7 @@ def finetuned_model(
 
     The simplest model within noise of the best wins, so a stage that hurts is dropped and the base may stay.
     """
-    inputs = _inputs(deployment, corpus_chunks, document_splits, training_pairs, evaluation_set)
+    inputs = _inputs(context, deployment, corpus_chunks, document_splits, training_pairs, evaluation_set)
     stages = [stage_one_model]
     if config.enabled and len(hard_negatives.negatives) >= MINIMUM_PAIRS:
         stages.append(train_stage_two(inputs, stage_one_model, hard_negatives, settings=config.to_settings()))
@@ -104,7 +107,12 @@ def _clusters(splits: DocumentSplits) -> dict[str, str]:
 
 
 def _inputs(
-    deployment: Deployment, corpus: Corpus, splits: DocumentSplits, pairs: TrainingPairs, queries: EvaluationSet
+    context: dg.AssetExecutionContext,
+    deployment: Deployment,
+    corpus: Corpus,
+    splits: DocumentSplits,
+    pairs: TrainingPairs,
+    queries: EvaluationSet,
 ) -> TrainingInputs:
     workspace = deployment.workspace
     return TrainingInputs(
@@ -115,4 +123,5 @@ def _inputs(
         clusters=_clusters(splits),
         pairs_version=pairs.pairs_version,
         checkpoints=workspace.checkpoints,
+        launch=pipes_launcher(context),
     )
