@@ -86,14 +86,14 @@ def run_tutorial(
     settings = settings or TutorialSettings()
     query_prefix, passage_prefix = ("query: ", "passage: ") if "e5" in Path(model_folder).name else ("", "")
     with watch.stage("prepare"):
-        corpus = _read_corpus(folder)
-        source, pairs = _read_pairs(folder, questions, corpus)
-        queries = _test_queries(folder)
+        corpus = read_corpus(folder)
+        source, pairs = read_pairs(folder, questions, corpus)
+        queries = queries_of_test(folder)
     pairs = [(query_prefix + anchor, passage_prefix + positive) for anchor, positive in pairs]
     with watch.stage("train"):
         model, pair_count = fine_tune(model_folder, pairs, settings=settings, output=output)
     with watch.stage("encode"):
-        passages = [passage_prefix + _passage(row) for row in corpus.values()]
+        passages = [passage_prefix + passage_of(row) for row in corpus.values()]
         vectors = model.encode(passages, normalize_embeddings=True, show_progress_bar=False)
     with watch.stage("evaluate"):
         import faiss
@@ -129,7 +129,7 @@ def fine_tune(
     model.model_card_data.local_files_only = True
     trainer = SentenceTransformerTrainer(
         model=model,
-        args=_arguments(settings, output),
+        args=training_arguments(settings, output),
         train_dataset=parts["train"],
         eval_dataset=parts["test"],
         loss=MultipleNegativesRankingLoss(model),
@@ -138,7 +138,8 @@ def fine_tune(
     return model, len(parts["train"])
 
 
-def _arguments(settings: TutorialSettings, output: Path) -> Any:
+def training_arguments(settings: TutorialSettings, output: Path) -> Any:
+    """The trainer's arguments."""
     import torch
     from sentence_transformers import SentenceTransformerTrainingArguments
 
@@ -169,33 +170,38 @@ def has_plain_questions(questions: Path | None) -> bool:
     return questions is not None and any(_listed(row.get("plain")) for row in _json_lines(questions))
 
 
-def _read_pairs(folder: Path, questions: Path | None, corpus: dict[str, dict[str, str]]) -> tuple[str, list[Pair]]:
+def read_pairs(folder: Path, questions: Path | None, corpus: dict[str, dict[str, str]]) -> tuple[str, list[Pair]]:
     """Plain questions with their chunks; without any, titles with their texts and the train judgments."""
     if questions is not None and has_plain_questions(questions):
         rows = [row for row in _json_lines(questions) if row.get("chunk_id") in corpus]
-        pairs = [(text, _passage(corpus[row["chunk_id"]])) for row in rows for text in _listed(row.get("plain"))]
+        pairs = [(text, passage_of(corpus[row["chunk_id"]])) for row in rows for text in _listed(row.get("plain"))]
         return "plain questions", pairs
     pairs = [(row["title"], row["text"]) for row in corpus.values() if row["title"]]
     train = folder / "qrels" / "train.tsv"
     if train.is_file():
         texts = _query_texts(folder)
-        judged = _judgments(train)
-        pairs += [(texts[query], _passage(corpus[name])) for query, name in judged if query in texts and name in corpus]
+        judged = judgments(train)
+        pairs += [
+            (texts[query], passage_of(corpus[name])) for query, name in judged if query in texts and name in corpus
+        ]
     return "titles with texts, train judgments", pairs
 
 
-def _read_corpus(folder: Path) -> dict[str, dict[str, str]]:
+def read_corpus(folder: Path) -> dict[str, dict[str, str]]:
+    """Title and text by `_id`."""
     rows = _json_lines(folder / "corpus.jsonl")
     return {str(row["_id"]): {"title": row.get("title") or "", "text": row.get("text") or ""} for row in rows}
 
 
-def _passage(row: dict[str, str]) -> str:
+def passage_of(row: dict[str, str]) -> str:
+    """What is encoded of a chunk."""
     return f"{row['title']}. {row['text']}" if row["title"] else row["text"]
 
 
-def _test_queries(folder: Path) -> dict[str, str]:
+def queries_of_test(folder: Path) -> dict[str, str]:
+    """Texts of the queries of qrels/test.tsv by `_id`."""
     texts = _query_texts(folder)
-    asked = dict.fromkeys(query for query, _ in _judgments(folder / "qrels" / "test.tsv"))
+    asked = dict.fromkeys(query for query, _ in judgments(folder / "qrels" / "test.tsv"))
     return {query: texts[query] for query in asked if query in texts}
 
 
@@ -203,7 +209,7 @@ def _query_texts(folder: Path) -> dict[str, str]:
     return {str(row["_id"]): row["text"] for row in _json_lines(folder / "queries.jsonl")}
 
 
-def _judgments(path: Path) -> list[tuple[str, str]]:
+def judgments(path: Path) -> list[tuple[str, str]]:
     """(query id, corpus id) of the relevant rows; the header has no number for a score."""
     with path.open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE) if len(row) >= 3]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from domain_embed_pipeline.bench.records import BenchSettings
 from domain_embed_pipeline.cli.common import AsJson, write
 from domain_embed_pipeline.settings import DeploymentSettings
 
@@ -35,6 +37,9 @@ def bench(
     artifacts: Annotated[
         Path | None, typer.Option(help="Keep models and logs here. What is there is not done again, nor timed.")
     ] = None,
+    encode: Annotated[bool, typer.Option("--encode", help="Only the speed of encoding, against plain calls.")] = False,
+    train: Annotated[bool, typer.Option("--train", help="Only the speed of training steps, likewise.")] = False,
+    repeats: Annotated[int, typer.Option(min=1, help="Turns of --encode and --train; the median counts.")] = 5,
     as_json: AsJson = False,
 ) -> None:
     """Recipes side by side on one set: Recall@k with paired intervals, seconds, memory, dollars. Nobody is asked.
@@ -42,7 +47,6 @@ def bench(
     `tutorial` is the best-known public recipe by hand, `default` this pipeline. Each runs in a process of its own, one
     after the other. Exit code 1 when a recipe failed.
     """
-    from domain_embed_pipeline.bench.records import BenchSettings
     from domain_embed_pipeline.bench.running import run_bench
     from domain_embed_pipeline.bench.table import print_bench
 
@@ -56,6 +60,9 @@ def bench(
         seed=seed,
         artifacts=str(artifacts) if artifacts else None,
     )
+    if encode or train:
+        _speeds(settings, encode=encode, train=train, repeats=repeats, as_json=as_json)
+        return
     result = run_bench(settings, tell=lambda line: typer.echo(line, err=True))
     if as_json:
         write(json.dumps(dataclasses.asdict(result), ensure_ascii=False, indent=1))
@@ -63,3 +70,27 @@ def bench(
         print_bench(result)
     if result.failed:
         raise typer.Exit(1)
+
+
+def _speeds(settings: BenchSettings, *, encode: bool, train: bool, repeats: int, as_json: bool) -> None:
+    """Time encoding and training on the folder, or on a sample of it."""
+    from domain_embed_pipeline.bench.encode_speed import encode_speed
+    from domain_embed_pipeline.bench.sampling import write_sample
+    from domain_embed_pipeline.bench.train_speed import train_speed
+
+    with tempfile.TemporaryDirectory(prefix="domain-embed-bench-") as temporary:
+        folder, questions = settings.folder, settings.questions
+        if settings.sample is not None:
+            target = Path(temporary) / "sample"
+            folder, questions = write_sample(
+                folder, questions, count=settings.sample, seed=settings.seed, target=target
+            )
+        speeds = []
+        if encode:
+            speeds.append(encode_speed(Path(folder), base_model=settings.base_model, repeats=repeats))
+        if train:
+            asked = Path(questions) if questions else None
+            speeds.append(train_speed(Path(folder), asked, base_model=settings.base_model, repeats=repeats))
+    for speed in speeds:
+        figures = dataclasses.asdict(speed) | {"ratio": speed.ratio, "cpu_ratio": speed.cpu_ratio}
+        write(json.dumps(figures) if as_json else "\n".join(speed.lines()))

@@ -78,10 +78,10 @@ def test_the_checkpoint_of_the_smallest_evaluation_loss_is_taken(tiny_model: str
 def test_without_plain_questions_titles_and_train_judgments_are_the_pairs(beir: BeirFolder) -> None:
     write_lines(beir.questions, [{"chunk_id": "d1", "styled": ["how is ask1"]}])
     assert not has_plain_questions(beir.questions)
-    corpus = tutorial._read_corpus(beir.folder)
+    corpus = tutorial.read_corpus(beir.folder)
     corpus["d5"]["title"] = "A title"
     (beir.folder / "qrels" / "train.tsv").write_text("query-id\tcorpus-id\tscore\n300\td300\t1\n301\td301\t0\n")
-    _, pairs = tutorial._read_pairs(beir.folder, beir.questions, corpus)
+    _, pairs = tutorial.read_pairs(beir.folder, beir.questions, corpus)
     assert [positive for _, positive in pairs] == [corpus["d5"]["text"], corpus["d300"]["text"]]
     assert pairs[0][0] == "A title"
 
