@@ -20,7 +20,8 @@ DomainEmbedError
 │   └── CorpusTooSmallError       nothing can be held out
 ├── ModelError                a model cannot be found, trusted or loaded
 │   ├── BaseModelNotFoundError    neither hub, folder nor package has it
-│   └── DigestMismatchError       files differ from what was recorded
+│   ├── DigestMismatchError       files differ from what was recorded
+│   └── EncodingEngineError       several devices or a cluster cannot encode
 ├── TrainingError             fine-tuning cannot start or go on
 │   ├── TooFewPairsError          fewer pairs than any training can use
 │   ├── TrainingDivergedError     the loss or the vectors are not finite
@@ -159,6 +160,10 @@ class BaseModelNotFoundError(ModelError):
 
 class DigestMismatchError(ModelError):
     """Files differ from what was recorded."""
+
+
+class EncodingEngineError(ModelError):
+    """Several devices or a cluster cannot encode."""
 
 
 class TrainingError(DomainEmbedError):

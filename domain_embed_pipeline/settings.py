@@ -12,6 +12,8 @@ from typing import Literal
 from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from domain_embed_pipeline.encoding.engines.settings import EngineSettings
+
 
 class DeploymentSettings(BaseSettings):
     """Everything that differs from one deployment to the next."""
@@ -55,6 +57,19 @@ class DeploymentSettings(BaseSettings):
         default="all-MiniLM-L6-v2",
         description="Hub name or folder of the sentence-transformers model to start from.",
     )
+    encoding_engine: Literal["process", "devices", "ray"] = Field(
+        default="process",
+        description="Where many texts are encoded: this process, a process for each device of this machine, or Ray "
+        "(extra `ray`). Vectors are the same.",
+    )
+    encoding_devices: str = Field(
+        default="", description="Of the engine `devices`: cuda:0,cuda:1,...; every GPU when empty."
+    )
+    ray_address: str | None = Field(
+        default=None, description="Ray cluster: `auto` or ray://...; one on this machine when not given."
+    )
+    ray_actors: int = Field(default=1, ge=1, description="Ray actors; more than the cluster holds are refused.")
+    ray_gpus_per_actor: float = Field(default=0.0, ge=0, description="GPUs an actor; 0 encodes on CPUs.")
     serving_alias: str = Field(
         default="documents",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,62}$",
@@ -189,6 +204,18 @@ class DeploymentSettings(BaseSettings):
     def qdrant_path(self) -> str:
         """Folder of the embedded store."""
         return str(Path(self.artifacts_path) / "qdrant")
+
+    @property
+    def engine(self) -> EngineSettings:
+        """Where many texts are encoded."""
+        devices = tuple(name.strip() for name in self.encoding_devices.split(",") if name.strip())
+        return EngineSettings(
+            engine=self.encoding_engine,
+            devices=devices,
+            ray_address=self.ray_address,
+            actors=self.ray_actors,
+            gpus_per_actor=self.ray_gpus_per_actor,
+        )
 
     @property
     def can_ask_llm(self) -> bool:

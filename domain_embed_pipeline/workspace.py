@@ -44,7 +44,7 @@ class Workspace:
     @property
     def registry(self) -> ModelRegistry:
         """Model versions and their vector caches."""
-        return ModelRegistry(self.root / "models", vectors_folder=self.root / "vectors")
+        return ModelRegistry(self.root / "models", vectors_folder=self.root / "vectors", engine=self.settings.engine)
 
     @property
     def lineage(self) -> LineageLog:

@@ -86,10 +86,13 @@ class VectorCache:
 class CachedEncoder:
     """An encoder that encodes only what its cache lacks, and is not even loaded when the cache has everything."""
 
-    def __init__(self, spec: EncoderSpec, *, load: Callable[[], Encoder], cache: VectorCache) -> None:
+    def __init__(
+        self, spec: EncoderSpec, *, load: Callable[[], Encoder], cache: VectorCache, part_size: int = ENCODE_SIZE
+    ) -> None:
         self._spec = spec
         self._load = load
         self._cache = cache
+        self._part_size = part_size
         self._encoder: Encoder | None = None
         self.encoded_count = 0
         """Texts encoded so far because the cache lacked them."""
@@ -117,7 +120,8 @@ class CachedEncoder:
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in vectors}
         # Longest first: batches of one encode call are of like length, and the slowest come early.
         order = sorted(missing, key=lambda key: -len(missing[key]))
-        parts = [order[start : start + ENCODE_SIZE] for start in range(0, len(order), ENCODE_SIZE)]
+        size = self._part_size
+        parts = [order[start : start + size] for start in range(0, len(order), size)]
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-vectors") as pool:
             stored: Future[None] | None = None
             for number, part in enumerate(parts, start=1):
@@ -127,7 +131,7 @@ class CachedEncoder:
                     stored.result()
                 stored = pool.submit(self._cache.put, part, fresh)
                 vectors.update(zip(part, fresh, strict=True))
-                done = min(number * ENCODE_SIZE, len(order))
+                done = min(number * size, len(order))
                 logger.info("[%d/%d] texts encoded by %s", done, len(order), self._spec.model_version)
             if stored is not None:
                 stored.result()

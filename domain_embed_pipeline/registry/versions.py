@@ -19,9 +19,11 @@ from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Any, Literal
 
+from domain_embed_pipeline.encoding.engines.choosing import LARGE_PART, load_with_engine
+from domain_embed_pipeline.encoding.engines.settings import EngineSettings
 from domain_embed_pipeline.encoding.fingerprint import fingerprinted, folder_digest
 from domain_embed_pipeline.encoding.spec import Encoder, EncoderSpec
-from domain_embed_pipeline.encoding.vector_cache import CachedEncoder, VectorCache
+from domain_embed_pipeline.encoding.vector_cache import ENCODE_SIZE, CachedEncoder, VectorCache
 from domain_embed_pipeline.errors import DigestMismatchError, ModelVersionNotFoundError, RegistryError
 from domain_embed_pipeline.registry.judgement import Judgement
 from domain_embed_pipeline.tables import from_plain
@@ -112,8 +114,9 @@ def _replace_file(path: Path, text: str) -> None:
 class ModelRegistry:
     """The folder of model versions and the vector caches that belong to them."""
 
-    def __init__(self, root: str | Path, *, vectors_folder: str | Path) -> None:
+    def __init__(self, root: str | Path, *, vectors_folder: str | Path, engine: EngineSettings | None = None) -> None:
         self.root = Path(root)
+        self._engine = engine or EngineSettings()
         self._vectors_folder = Path(vectors_folder)
 
     def folder(self, model_version: str) -> Path:
@@ -265,8 +268,8 @@ class ModelRegistry:
         manifest = self.manifest(model_version)
 
         def load() -> Encoder:
-            from domain_embed_pipeline.encoding.sentence_transformer import load_encoder
+            return load_with_engine(self.verified_folder(model_version), manifest.encoder, self._engine)
 
-            return load_encoder(self.verified_folder(model_version), manifest.encoder)
-
-        return CachedEncoder(manifest.encoder, load=load, cache=self.vector_cache(manifest.encoder))
+        part = ENCODE_SIZE if self._engine.engine == "process" else LARGE_PART
+        cache = self.vector_cache(manifest.encoder)
+        return CachedEncoder(manifest.encoder, load=load, cache=cache, part_size=part)
