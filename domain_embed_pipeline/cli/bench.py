@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +18,9 @@ from domain_embed_pipeline.settings import DeploymentSettings
 
 
 def bench(
-    folder: Annotated[Path, typer.Argument(help="BEIR layout: corpus.jsonl, queries.jsonl, qrels/test.tsv.")],
+    folder: Annotated[
+        Path | None, typer.Argument(help="BEIR layout: corpus.jsonl, queries.jsonl, qrels/test.tsv.")
+    ] = None,
     questions: Annotated[
         Path | None, typer.Option(help="Recorded questions: JSON lines with chunk_id and styles such as plain.")
     ] = None,
@@ -39,6 +43,13 @@ def bench(
     ] = None,
     encode: Annotated[bool, typer.Option("--encode", help="Only the speed of encoding, against plain calls.")] = False,
     train: Annotated[bool, typer.Option("--train", help="Only the speed of training steps, likewise.")] = False,
+    second: Annotated[
+        bool, typer.Option("--second-run", help="Only what a run costs when nothing, or 1 % of the chunks, changed.")
+    ] = False,
+    growth: Annotated[
+        str | None, typer.Option(help="Only the cost of each room by size, on made-up chunks: 1000,3000,10000.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Where --growth draws its log-log plot.")] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Turns of --encode and --train; the median counts.")] = 5,
     as_json: AsJson = False,
 ) -> None:
@@ -50,6 +61,11 @@ def bench(
     from domain_embed_pipeline.bench.running import run_bench
     from domain_embed_pipeline.bench.table import print_bench
 
+    if growth is not None:
+        _growth(growth, base_model or DeploymentSettings().base_model, plot, as_json=as_json)
+        return
+    if folder is None:
+        raise typer.BadParameter("BEIR_DIR is missing; only --growth does without.")
     settings = BenchSettings(
         folder=str(folder),
         recipes=tuple(filter(None, (name.strip() for name in recipes.split(",")))),
@@ -63,6 +79,9 @@ def bench(
     if encode or train:
         _speeds(settings, encode=encode, train=train, repeats=repeats, as_json=as_json)
         return
+    if second:
+        _second_run(settings, as_json=as_json)
+        return
     result = run_bench(settings, tell=lambda line: typer.echo(line, err=True))
     if as_json:
         write(json.dumps(dataclasses.asdict(result), ensure_ascii=False, indent=1))
@@ -72,25 +91,47 @@ def bench(
         raise typer.Exit(1)
 
 
+def _growth(sizes: str, base_model: str, plot: Path | None, *, as_json: bool) -> None:
+    from domain_embed_pipeline.bench.growth import growth
+
+    result = growth([int(size) for size in sizes.split(",")], base_model=base_model, plot=plot)
+    write(json.dumps(dataclasses.asdict(result)) if as_json else "\n".join(result.lines()))
+
+
+def _second_run(settings: BenchSettings, *, as_json: bool) -> None:
+    from domain_embed_pipeline.bench.second_run import second_run
+
+    with _data(settings) as (folder, questions), tempfile.TemporaryDirectory(prefix="domain-embed-bench-") as artifacts:
+        result = second_run(folder, questions, base_model=settings.base_model, artifacts=Path(artifacts))
+    write(json.dumps(dataclasses.asdict(result)) if as_json else "\n".join(result.lines()))
+
+
 def _speeds(settings: BenchSettings, *, encode: bool, train: bool, repeats: int, as_json: bool) -> None:
     """Time encoding and training on the folder, or on a sample of it."""
     from domain_embed_pipeline.bench.encode_speed import encode_speed
-    from domain_embed_pipeline.bench.sampling import write_sample
     from domain_embed_pipeline.bench.train_speed import train_speed
 
+    speeds = []
+    with _data(settings) as (folder, questions):
+        if encode:
+            speeds.append(encode_speed(folder, base_model=settings.base_model, repeats=repeats))
+        if train:
+            speeds.append(train_speed(folder, questions, base_model=settings.base_model, repeats=repeats))
+    for speed in speeds:
+        figures = dataclasses.asdict(speed) | {"ratio": speed.ratio, "cpu_ratio": speed.cpu_ratio}
+        write(json.dumps(figures) if as_json else "\n".join(speed.lines()))
+
+
+@contextlib.contextmanager
+def _data(settings: BenchSettings) -> Iterator[tuple[Path, Path | None]]:
+    """The folder and its questions, or a sample of them."""
+    from domain_embed_pipeline.bench.sampling import write_sample
+
+    folder, questions = settings.folder, settings.questions
     with tempfile.TemporaryDirectory(prefix="domain-embed-bench-") as temporary:
-        folder, questions = settings.folder, settings.questions
         if settings.sample is not None:
             target = Path(temporary) / "sample"
             folder, questions = write_sample(
                 folder, questions, count=settings.sample, seed=settings.seed, target=target
             )
-        speeds = []
-        if encode:
-            speeds.append(encode_speed(Path(folder), base_model=settings.base_model, repeats=repeats))
-        if train:
-            asked = Path(questions) if questions else None
-            speeds.append(train_speed(Path(folder), asked, base_model=settings.base_model, repeats=repeats))
-    for speed in speeds:
-        figures = dataclasses.asdict(speed) | {"ratio": speed.ratio, "cpu_ratio": speed.cpu_ratio}
-        write(json.dumps(figures) if as_json else "\n".join(speed.lines()))
+        yield Path(folder), Path(questions) if questions else None

@@ -1,0 +1,97 @@
+"""Every room once, from documents to a verified collection, each timed by itself; training aside.
+
+What belongs here: calling the rooms as the assets call them, with the base model. What does not: what is compared with
+what (`second_run`, `growth`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from domain_embed_pipeline.bench.deployment import BenchData, BenchWorkspace, make_training_pairs, open_workspace
+from domain_embed_pipeline.bench.records import RecipeJob
+from domain_embed_pipeline.bench.stopwatch import Stopwatch, peak_memory_mb
+from domain_embed_pipeline.evaluation.evaluate import clusters_of_chunks, evaluate_model
+from domain_embed_pipeline.evaluation.records import Evaluation
+from domain_embed_pipeline.pairs.current_set import current_evaluation_set
+from domain_embed_pipeline.pairs.splits import split_documents
+from domain_embed_pipeline.serving.release import build_verified_collection
+
+ROOMS = ("corpus", "splits", "pairs", "encode", "evaluate", "index")
+_ALIAS = "bench"
+
+
+@dataclass(frozen=True, slots=True)
+class RoomsRun:
+    """What one passage through the rooms cost, and how much was new in it."""
+
+    chunk_count: int
+    encoded: int
+    uploaded: int
+    removed: int
+    seconds: dict[str, float]
+    peak_memory_mb: float
+    """Of the process so far."""
+
+    @property
+    def total_seconds(self) -> float:
+        """Over all rooms."""
+        return sum(self.seconds.values())
+
+
+def run_rooms(job: RecipeJob) -> RoomsRun:
+    """Go through the rooms in the job's folder, where an earlier passage may have left things."""
+    watch = Stopwatch()
+    workspace = open_workspace(job, watch)
+    with watch.stage("corpus"):
+        corpus = workspace.load_corpus()
+    with watch.stage("splits"):
+        splits = split_documents(corpus, has_user_queries=True)
+        queries = current_evaluation_set(
+            corpus, splits, questions=(), queries_path=job.folder, frozen_folder=workspace.frozen_queries
+        )
+    data = BenchData(corpus, splits, queries)
+    with watch.stage("pairs"):
+        make_training_pairs(workspace, data, job.questions)
+    with watch.stage("evaluate"):
+        evaluation = _evaluated(workspace, data)
+    with watch.stage("index"), workspace.open_store() as store:
+        collection = build_verified_collection(
+            store,
+            _ALIAS,
+            corpus=corpus,
+            evaluation=evaluation,
+            encoder=workspace.registry.encoder(workspace.base_model.model_version),
+            settings=workspace.build_settings,
+        )
+    return RoomsRun(
+        chunk_count=len(corpus.chunks),
+        encoded=workspace.timed_registry.passages,
+        uploaded=collection.uploaded_count,
+        removed=collection.removed_count,
+        seconds=watch.seconds,
+        peak_memory_mb=peak_memory_mb(),
+    )
+
+
+def rooms_job(folder: Path, questions: Path | None, base_model: str, artifacts: Path) -> RecipeJob:
+    """A job for `run_rooms`; judged queries of the folder's train side are used where there are no questions."""
+    return RecipeJob(
+        recipe="rooms",
+        folder=str(folder),
+        questions=str(questions) if questions else None,
+        use_train_judgments=questions is None,
+        base_model=base_model,
+        artifacts=str(artifacts),
+    )
+
+
+def _evaluated(workspace: BenchWorkspace, data: BenchData) -> Evaluation:
+    return evaluate_model(
+        workspace.registry.encoder(workspace.base_model.model_version),
+        corpus=data.corpus,
+        evaluation_set=data.queries,
+        split="test",
+        clusters=clusters_of_chunks(data.corpus, data.splits),
+    )
