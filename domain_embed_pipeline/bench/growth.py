@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from domain_embed_pipeline.bench.rooms import ROOMS, RoomsRun, rooms_job, run_rooms
 from domain_embed_pipeline.encoding.base_models import resolve_base_model
@@ -80,7 +80,7 @@ def first_layer(model_folder: str, target: Path) -> str:
     from domain_embed_pipeline.encoding.sentence_transformer import load_model
 
     model = load_model(model_folder, device="cpu")
-    backbone = model[0].auto_model
+    backbone: Any = model[0].auto_model
     layers = getattr(getattr(backbone, "encoder", None), "layer", None)
     if layers is None:
         return model_folder

@@ -36,10 +36,11 @@ class DevicesEncoder:
                 "There is no GPU to encode on.", fix="Name devices, such as cpu,cpu, or use the engine `process`."
             )
         self._batch_size = _GPU_BATCH if devices[0].startswith("cuda") else _CPU_BATCH
-        self._model = load_model(folder, device="cpu", max_length=spec.max_length).to(getattr(torch, spec.dtype))
+        model: Any = load_model(folder, device="cpu", max_length=spec.max_length)
+        self._model = model.to(getattr(torch, spec.dtype))
         self._model.max_seq_length = spec.max_length
         logger.info("Starting %d encoding processes: %s.", len(devices), ", ".join(devices))
-        self._pool: dict[str, Any] = self._model.start_multi_process_pool(devices)  # pyright: ignore[reportAttributeAccessIssue]
+        self._pool = self._model.start_multi_process_pool(devices)
         self.close = weakref.finalize(self, self._model.stop_multi_process_pool, self._pool)
         """Ends the processes; happens by itself when the encoder is no longer used."""
 
@@ -66,7 +67,7 @@ class DevicesEncoder:
             list(texts),
             prompt=prompt,
             batch_size=self._batch_size,
-            pool=self._pool,  # pyright: ignore[reportArgumentType]
+            pool=self._pool,
             show_progress_bar=False,
             convert_to_tensor=True,
         )

@@ -6,6 +6,7 @@ against what the cluster has before anything starts, and a run has a time-out.
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import threading
@@ -54,9 +55,7 @@ class RayEncoder:
         vectors = np.zeros((len(texts), self._spec.dimension), dtype=np.float32)
         if not texts:
             return vectors
-        connect(self._settings)
-        import ray
-
+        ray = connect(self._settings)
         table = pa.table({"row": list(range(len(texts))), "text": list(texts)})
         dataset = ray.data.from_arrow(table).repartition(max(1, len(texts) // _BLOCK))
         encoded = _with_vectors(dataset, self._folder, self._spec, self._settings, side=side)
@@ -78,15 +77,13 @@ def encode_parquet(source: str, target: str, folder: str, spec: EncoderSpec, set
     Raises:
         EncodingEngineError: If the cluster is too small, the time is up, or an actor fails.
     """
-    connect(settings)
-    import ray
-
+    ray = connect(settings)
     encoded = _with_vectors(ray.data.read_parquet(source), folder, spec, settings, side="passage")
     within(settings.timeout_s, lambda: encoded.write_parquet(target))
 
 
-def connect(settings: EngineSettings) -> None:
-    """Join the cluster, or start one on this machine, and check that it is large enough.
+def connect(settings: EngineSettings) -> Any:
+    """Join the cluster, or start one on this machine, and check that it is large enough; returns the module `ray`.
 
     Raises:
         MissingDependencyError: Without ray.
@@ -96,14 +93,25 @@ def connect(settings: EngineSettings) -> None:
     # Ray would rebuild this environment for its workers when it is run by `uv`; ours is there already.
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     try:
-        import ray
+        ray = _ray()
     except ImportError as error:
         raise MissingDependencyError(
             "The encoding engine `ray` needs the package ray.", fix="pip install 'domain-embed-pipeline[ray]'"
         ) from error
     if not ray.is_initialized():
-        ray.init(address=settings.ray_address, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        # A cluster of its own listens on this machine only.
+        own = {"_node_ip_address": "127.0.0.1"} if settings.ray_address is None else {}
+        ray.init(
+            address=settings.ray_address, include_dashboard=False, log_to_driver=False, logging_level="ERROR", **own
+        )
     check_resources(ray.cluster_resources(), settings)
+    return ray
+
+
+def _ray() -> Any:
+    """The module, by its name: where the extra is not installed, type checkers do not know it."""
+    importlib.import_module("ray.data")
+    return importlib.import_module("ray")
 
 
 def check_resources(available: dict[str, float], settings: EngineSettings) -> None:
@@ -156,19 +164,15 @@ def within(seconds: float, work: Callable[[], T]) -> T:
 
 
 def _disconnect() -> None:
-    import ray
-
-    ray.shutdown()
+    _ray().shutdown()
 
 
 def _with_vectors(dataset: Any, folder: str, spec: EncoderSpec, settings: EngineSettings, *, side: str) -> Any:
-    import ray
-
     return dataset.map_batches(
         RayActor,
         fn_constructor_args=(folder, spec, side),
         batch_size=_BLOCK,
-        compute=ray.data.ActorPoolStrategy(size=settings.actors),
+        compute=_ray().data.ActorPoolStrategy(size=settings.actors),
         num_cpus=settings.cpus_per_actor,
         num_gpus=settings.gpus_per_actor,
     )
