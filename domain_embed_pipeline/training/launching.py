@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,7 @@ Raises:
     TrainingError: If it fails; the message says what went wrong.
 """
 _LOG_LINES = 20
+_RAISED = re.compile(r"(\[rank\d+\]:\s*)?[\w.]+(Error|Exception)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +86,18 @@ def run_subprocess(command: Sequence[str], environment: Mapping[str, str]) -> No
         command, env={**os.environ, **environment}, capture_output=True, text=True, check=False, errors="replace"
     )
     if done.returncode != 0:
-        last = "\n".join((done.stdout + done.stderr).strip().splitlines()[-_LOG_LINES:])
         raise TrainingError(
-            f"A training in several processes ended with exit code {done.returncode}:\n{last}",
+            f"A training in several processes ended with exit code {done.returncode}:\n"
+            f"{_reason(done.stdout + done.stderr)}",
             fix="Set num_processes to 1 to see the error in one process.",
         )
+
+
+def _reason(output: str) -> str:
+    """What the first process that failed raised; torchrun's own summary comes after it and says less."""
+    lines = output.strip().splitlines()
+    raised = [line for line in lines if _RAISED.match(line) and "ChildFailedError" not in line]
+    return raised[0] if raised else "\n".join(lines[-_LOG_LINES:])
 
 
 def write_result(stage: TrainedStage, folder: Path) -> None:
