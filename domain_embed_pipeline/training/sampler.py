@@ -18,6 +18,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from domain_embed_pipeline.training.distributed import is_distributed
+
 logger = logging.getLogger(__name__)
 
 _LOOKAHEAD = 4
@@ -130,6 +132,7 @@ class PlannedSampling:
                 return len(batches)
 
         sampler = PlannedBatchSampler(dataset, batch_size=batch_size, drop_last=drop_last, **options)
-        # The size of a batch is its own: with a number here, accelerate would pass over shorter ones.
-        sampler.batch_size = None  # pyright: ignore[reportAttributeAccessIssue]
+        if is_distributed():
+            # The size of a batch is its own: with a number here, accelerate would pass over shorter ones.
+            sampler.batch_size = None  # pyright: ignore[reportAttributeAccessIssue]
         return sampler
