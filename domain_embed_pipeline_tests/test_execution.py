@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +49,21 @@ def test_a_run_whose_process_is_gone_gives_its_pool_slots_back(home: Path) -> No
         assert end_dead_runs(instance) == [run.run_id]
         assert not instance.event_log_storage.get_concurrency_info("gpu").claimed_slots
         assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.CANCELED
+
+
+def test_the_slot_of_a_step_that_was_interrupted_does_not_keep_the_next_run_waiting(home: Path) -> None:
+    with open_instance(home) as instance:
+        storage = instance.event_log_storage
+        storage.initialize_concurrency_limit_to_default("gpu")
+        ended = dg.DagsterRun(job_name="j", status=dg.DagsterRunStatus.FAILURE)
+        running = dg.DagsterRun(job_name="j", status=dg.DagsterRunStatus.STARTED, tags={PID_TAG: str(os.getpid())})
+        for run in (ended, running):
+            instance.add_run(run)
+            storage.claim_concurrency_slot("gpu", run.run_id, "step")
+        assert storage.get_concurrency_info("gpu").active_run_ids == {ended.run_id}
+        assert end_dead_runs(instance) == []
+        assert storage.get_concurrency_info("gpu").active_run_ids <= {running.run_id}
+        assert storage.claim_concurrency_slot("gpu", running.run_id, "step").is_claimed
 
 
 @pytest.mark.slow

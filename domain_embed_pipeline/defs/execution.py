@@ -70,18 +70,29 @@ def open_instance(home: Path) -> dg.DagsterInstance:
 
 
 def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
-    """Mark runs whose process is gone as canceled and free their pool slots; returns their ids.
+    """Mark runs whose process is gone as canceled and free the pool slots of ended runs; returns the ids of the former.
 
-    A killed run would otherwise hold the slots of its pools for ever, and the next run would wait for them.
+    A killed run, and the step that an interrupted one was in, would otherwise hold their slots for ever, and the next
+    run would wait for them: only Dagster's daemon frees them, which need not be there.
     """
     ended = []
     for run in instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED)):
         pid = run.tags.get(PID_TAG)
         if pid is not None and not _is_alive(int(pid)):
             instance.report_run_canceled(run, message="The process that ran it is gone.")
-            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
             ended.append(run.run_id)
+    _free_slots_of_ended_runs(instance)
     return ended
+
+
+def _free_slots_of_ended_runs(instance: dg.DagsterInstance) -> None:
+    storage = instance.event_log_storage
+    for pool in storage.get_concurrency_keys():
+        info = storage.get_concurrency_info(pool)
+        for run_id in info.active_run_ids | info.assigned_run_ids | info.pending_run_ids:
+            run = instance.get_run_by_id(run_id)
+            if run is None or run.is_finished:
+                storage.free_concurrency_slots_for_run(run_id)
 
 
 def _is_alive(pid: int) -> bool:
