@@ -33,6 +33,8 @@ class ComparisonSettings:
     primary_metric: str = "recall_at_5"
     guard_metrics: tuple[str, ...] = ("ndcg_at_10",)
     """Must not fall significantly, whatever the primary metric does."""
+    guard_slices: bool = True
+    """Whether a part of the queries that got significantly worse stops the verdict `better`."""
     fewest_queries: int = 30
     """Below this many queries nothing is called better."""
     fewest_clusters: int = 10
@@ -61,8 +63,8 @@ def compare(
     """Candidate against the base model and against what is live, each in the mode it would be served in.
 
     Better needs both: a significant gain over the base in its best mode, and over the live configuration where there
-    is one. Worse needs one significant loss, be it against the base model over the same expanded chunks: questions in
-    the index must not hide a model that got worse.
+    is one; no part of the queries may have got significantly worse. Worse needs one significant loss, be it against
+    the base model over the same expanded chunks: questions in the index must not hide a model that got worse.
 
     Args:
         candidate: The fine-tuned model in its chosen mode.
@@ -123,7 +125,7 @@ def check_comparable(candidate: Evaluation, reference: Evaluation) -> None:
     """
     mismatches = [
         f"{name}: {getattr(candidate, name)} against {getattr(reference, name)}"
-        for name in ("corpus_version", "evaluation_set_version", "split")
+        for name in ("corpus_version", "evaluation_set_version", "split", "recall_ks", "measures_version")
         if getattr(candidate, name) != getattr(reference, name)
     ]
     same_texts = candidate.mode.expanded == reference.mode.expanded
@@ -149,7 +151,7 @@ def _row_mismatches(name: str, ours: Sequence[QueryResult], theirs: Sequence[Que
     if our_ids != their_ids:
         return [f"{name}: the same queries in another order"]
     found = []
-    for field_name in ("relevant", "cluster_id"):
+    for field_name in ("text", "relevant", "cluster_id"):
         differing = [
             one.query_id
             for one, other in zip(ours, theirs, strict=True)
@@ -171,9 +173,10 @@ def _against(
         candidate.served_query_results, reference.served_query_results, METRICS, settings=settings.resampling
     )
     verdict, reason = judge(differences, candidate.served_query_results, settings)
-    worse = [f"{result.group} {result.name} ({result.difference:+.3f})" for result in slices if _is_worse(result)]
+    worse = [f"{part.group} {part.name} ({part.difference:+.3f})" for part in slices if part.verdict == "worse"]
     if worse:
         reason += f" Significantly worse on: {', '.join(worse)}."
+        verdict = "not_shown" if settings.guard_slices and verdict == "better" else verdict
     return ReferenceComparison(kind, reference.model_version, reference.mode, verdict, reason, differences)
 
 
@@ -181,10 +184,6 @@ def _dense_against_base(candidate: Evaluation, base: Evaluation, settings: Compa
     differences = paired_differences(candidate.query_results, base.query_results, METRICS, settings=settings.resampling)
     verdict, reason = judge(differences, candidate.query_results, settings)
     return ReferenceComparison("base", base.model_version, base.mode, verdict, reason, differences)
-
-
-def _is_worse(result: SliceResult) -> bool:
-    return result.verdict == "worse"
 
 
 def judge(

@@ -16,9 +16,9 @@ from domain_embed_pipeline.encoding.expansion import encode_chunks, is_expanded,
 from domain_embed_pipeline.encoding.sparse import SparseEncoder, SparseSpec, fit_sparse_spec
 from domain_embed_pipeline.encoding.spec import Encoder
 from domain_embed_pipeline.errors import EvaluationError
-from domain_embed_pipeline.evaluation.fusion import DENSE, check_mode, served_ranking
+from domain_embed_pipeline.evaluation.fusion import check_mode, served_ranking
 from domain_embed_pipeline.evaluation.metrics import query_result
-from domain_embed_pipeline.evaluation.modes import ModeSettings, score_modes
+from domain_embed_pipeline.evaluation.modes import ModeSettings, score_modes, unchosen_mode
 from domain_embed_pipeline.evaluation.records import (
     RECALL_KS,
     Evaluation,
@@ -28,6 +28,7 @@ from domain_embed_pipeline.evaluation.records import (
     RetrievalMode,
 )
 from domain_embed_pipeline.evaluation.retrieval import DenseIndex, SparseIndex
+from domain_embed_pipeline.evaluation.words import mode_name
 from domain_embed_pipeline.records import Chunk, Corpus, DocumentSplits, EvaluationQuery, EvaluationSet, Split
 
 logger = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ def evaluate_model(
         evaluation_set: Queries with relevance, of the same corpus version.
         split: Side that is measured.
         clusters: Chunk id to cluster of documents (`clusters_of_chunks`).
-        mode: How the index would be asked. None chooses on the dev queries, which is dense when there are none.
+        mode: How the index would be asked. None chooses on the dev queries; without any, `unchosen_mode`.
         settings: Language of BM25, and how a mode is chosen.
 
     Raises:
@@ -202,8 +203,9 @@ def _mode_on_dev(
 ) -> tuple[RetrievalMode, tuple[ModeScore, ...]]:
     queries = evaluation_set.queries_of("dev")
     if not queries:
-        logger.warning("There are no dev queries, so no retrieval mode can be chosen; dense stays.")
-        return DENSE, ()
+        mode = unchosen_mode(settings)
+        logger.warning("There are no dev queries, so no retrieval mode can be chosen; %s is taken.", mode_name(mode))
+        return mode, ()
     relevant = evaluation_set.relevant_chunks()
     scores = score_modes(
         plain.dense(queries),

@@ -20,10 +20,13 @@ from domain_embed_pipeline.evaluation.records import NDCG_K, ModeScore, Ranking,
 
 logger = logging.getLogger(__name__)
 
-DBSF_WEIGHTS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
+DBSF_WEIGHTS = (0.15, 0.2, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0)
+"""Equal steps of a factor 1.4, so that the curve over them is smooth and a weight can lean on its neighbours."""
 RRF_KS = (2, 10, 60)
 RRF_WEIGHTS = (0.26, 0.51, 1.01, 1.51)
 """Not round: at weight 0.5 the dense place 2 ties with the sparse place 1, and the server leaves ties to chance."""
+_NEIGHBOURS = (0.25, 0.5, 0.25)
+_NOISE = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,25 +37,34 @@ class ModeSettings:
     """k of the primary metric."""
     prefetch: int = 100
     """Candidates taken from each side before fusion."""
-    few_queries: int = 50
-    """Below this many dev queries only unweighted fusions are tried: many weights on few queries is a lottery."""
+    few_queries: int = 100
+    """Below this many dev queries only DBSF is tried: many modes on few queries are a lottery."""
     fewest_queries: int = 10
-    """Below this many dev queries nothing can be told, and dense stays."""
+    """Below this many dev queries nothing can be told, and the mode that needs no choice is taken."""
+    pull: float = 0.4
+    """How strongly few queries hold the weight near 1: a weight pays `pull` * log2(weight)^2 / queries."""
+    margin: float = 1.0
+    """Standard errors by which dense or BM25 alone must beat the best hybrid to take its place."""
+
+
+def unchosen_mode(settings: ModeSettings | None = None) -> RetrievalMode:
+    """The mode where there are too few dev queries to choose: both sides, standardised, at equal weight.
+
+    On dev queries of three specialist sets it was better than vectors alone by 1 to 14 points (docs/measurements.md).
+    """
+    return RetrievalMode("hybrid", "dbsf", 1.0, prefetch=(settings or ModeSettings()).prefetch)
 
 
 def candidate_modes(dev_query_count: int, settings: ModeSettings) -> tuple[RetrievalMode, ...]:
-    """The modes that are tried, simplest first."""
-    if dev_query_count < settings.fewest_queries:
-        return (DENSE,)
-    few = dev_query_count < settings.few_queries
-    dbsf_weights = (1.0,) if few else DBSF_WEIGHTS
-    rrf = ((2, 1.01),) if few else tuple((k, weight) for k in RRF_KS for weight in RRF_WEIGHTS)
-    return (
-        DENSE,
-        SPARSE,
-        *(RetrievalMode("hybrid", "dbsf", weight, prefetch=settings.prefetch) for weight in dbsf_weights),
-        *(RetrievalMode("hybrid", "rrf", weight, k, settings.prefetch) for k, weight in rrf),
-    )
+    """The modes that are tried: dense, BM25, DBSF by rising weight, and RRF when there are queries enough."""
+    dbsf = [RetrievalMode("hybrid", "dbsf", weight, prefetch=settings.prefetch) for weight in DBSF_WEIGHTS]
+    rrf = [
+        RetrievalMode("hybrid", "rrf", weight, k, settings.prefetch)
+        for k in RRF_KS
+        for weight in RRF_WEIGHTS
+        if dev_query_count >= settings.few_queries
+    ]
+    return DENSE, SPARSE, *dbsf, *rrf
 
 
 def choose_mode(
@@ -63,7 +75,7 @@ def choose_mode(
     expanded: tuple[Sequence[Ranking], Sequence[Ranking]] | None = None,
     settings: ModeSettings | None = None,
 ) -> RetrievalMode:
-    """The mode that did best on dev, where what is less simple must win by more than noise.
+    """The mode that does best on dev, by a rule that few queries cannot fool easily; see `score_modes`.
 
     Args:
         dense: Dense ranking of each dev query, at least `settings.prefetch` long where the corpus allows.
@@ -90,9 +102,10 @@ def score_modes(
     """Every mode tried with its means on dev, one of them chosen; arguments and errors of `choose_mode`.
 
     Modes are ranked by the mean of the primary metric and nDCG@10, which moves with every rank and so is less of a
-    lottery than counting the first five. Dense stays unless BM25 beats it by a standard error of the paired
-    difference, what then stands stays unless the best hybrid beats it likewise, and that unless the best mode over
-    expanded chunks does.
+    lottery than counting the first five. Among the DBSF weights each leans on its neighbours and is held near 1 the
+    more, the fewer queries there are. RRF must beat the best of them, and dense or BM25 alone the best hybrid, by
+    `margin` standard errors of the paired difference; either is taken where fusing changes no query. Modes over
+    expanded chunks are chosen among likewise, and the winner must beat the one over plain chunks by as much.
     """
     settings = settings or ModeSettings()
     if not relevant or not len(dense) == len(sparse) == len(relevant):
@@ -103,19 +116,20 @@ def score_modes(
         )
     modes = candidate_modes(len(relevant), settings)
     rows = [_measure(mode, dense, sparse, relevant, settings.recall_k) for mode in modes]
-    if expanded is not None and len(modes) > 1:
+    plain = len(modes)
+    if expanded is not None and len(relevant) >= settings.fewest_queries:
         rows += [_measure(mode, *expanded, relevant, settings.recall_k) for mode in modes]
         modes += tuple(dataclasses.replace(mode, expanded=True) for mode in modes)
     measures = np.array(rows)
-    chosen = _choice(measures.mean(axis=2), plain=sum(not mode.expanded for mode in modes))
+    utility = measures.mean(axis=2)
+    chosen = _choice(utility[:plain], modes[:plain], settings)
+    if len(modes) > plain:
+        challenger = plain + _choice(utility[plain:], modes[plain:], settings)
+        chosen = challenger if _beats(utility[challenger], utility[chosen], settings.margin) else chosen
     means = measures.mean(axis=1)
     logger.info(
         "Retrieval mode chosen on %d dev queries: %s; recall@%d %.3f, dense alone %.3f.",
-        len(relevant),
-        modes[chosen],
-        settings.recall_k,
-        means[chosen, 0],
-        means[0, 0],
+        *(len(relevant), modes[chosen], settings.recall_k, means[chosen, 0], means[0, 0]),
     )
     return [
         (
@@ -145,24 +159,33 @@ def _measure(
     return rows
 
 
-def _choice(utility: np.ndarray, *, plain: int) -> int:
-    """Place of the chosen mode.
-
-    `utility` has shape (modes, queries): `plain` modes with dense first and BM25 second, then those over expanded
-    chunks.
-    """
-    challengers = [1, _best(utility, 2, plain)] if plain > 1 else []
-    if len(utility) > plain:
-        challengers.append(_best(utility, plain, len(utility)))
-    chosen = 0
-    for challenger in challengers:
-        difference = utility[challenger] - utility[chosen]
-        error = difference.std(ddof=1) / np.sqrt(len(difference))
-        if difference.mean() > max(error, 1e-9):
-            chosen = challenger
+def _choice(utility: np.ndarray, modes: Sequence[RetrievalMode], settings: ModeSettings) -> int:
+    """Place of the chosen mode; `utility` has shape (modes, queries)."""
+    if utility.shape[1] < settings.fewest_queries:
+        return modes.index(unchosen_mode(settings))
+    chosen = _best_weight(utility, modes, settings)
+    rrf = [place for place, mode in enumerate(modes) if mode.fusion == "rrf"]
+    if rrf:
+        best = rrf[int(np.argmax(utility[rrf].mean(axis=1).round(9)))]
+        chosen = best if _beats(utility[best], utility[chosen], settings.margin) else chosen
+    for simple in (0, 1):
+        # Where fusing changes no query the simpler request is as good.
+        same = np.allclose(utility[simple], utility[chosen], rtol=0, atol=_NOISE)
+        if same or _beats(utility[simple], utility[chosen], settings.margin):
+            return simple
     return chosen
 
 
-def _best(utility: np.ndarray, start: int, end: int) -> int:
-    """Place of the largest mean among the rows from `start` to `end`; the first of equals."""
-    return start + int(np.argmax(utility[start:end].mean(axis=1).round(9)))
+def _best_weight(utility: np.ndarray, modes: Sequence[RetrievalMode], settings: ModeSettings) -> int:
+    """The DBSF weight whose smoothed mean, less what its distance from 1 costs, is largest."""
+    places = [place for place, mode in enumerate(modes) if mode.fusion == "dbsf"]
+    means = utility[places].mean(axis=1)
+    smoothed = np.convolve(np.pad(means, 1, mode="edge"), _NEIGHBOURS, mode="valid")
+    distance = np.log2([modes[place].sparse_weight for place in places])
+    return places[int(np.argmax((smoothed - settings.pull * distance**2 / utility.shape[1]).round(9)))]
+
+
+def _beats(challenger: np.ndarray, standing: np.ndarray, margin: float) -> bool:
+    difference = challenger - standing
+    error = difference.std(ddof=1) / np.sqrt(len(difference))
+    return bool(difference.mean() > max(margin * error, _NOISE))

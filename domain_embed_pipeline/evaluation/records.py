@@ -12,6 +12,8 @@ Verdict = Literal["better", "not_shown", "worse"]
 RECALL_KS = (1, 3, 5, 10)
 MRR_K = 10
 NDCG_K = 10
+MEASURES_VERSION = "measures-1"
+"""Moves when the same ranking would give other figures."""
 METRICS = (*(f"recall_at_{k}" for k in RECALL_KS), *(f"hit_at_{k}" for k in RECALL_KS), "mrr_at_10", "ndcg_at_10")
 """Field names of `QueryResult` that hold a measure; metadata keys are the same."""
 
@@ -98,6 +100,8 @@ class Evaluation:
     """How BM25 saw the texts; None when it was not asked."""
     mode_scores: tuple[ModeScore, ...] = ()
     """Every mode that was tried on dev; empty when the mode was given."""
+    recall_ks: tuple[int, ...] = RECALL_KS
+    measures_version: str = MEASURES_VERSION
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,12 @@ What belongs here: the divisions, and the primary metric on each part. What does
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +20,7 @@ from domain_embed_pipeline.evaluation.statistics import SIGNIFICANCE, Resampling
 from domain_embed_pipeline.records import Chunk, Corpus, EvaluationQuery, EvaluationSet, Split
 
 _MOST_FOLDERS = 12
+_READ_CHARACTERS = 500
 _FEWEST_QUERIES = 10
 """A smaller slice is shown but never called worse: one cluster of documents could decide it."""
 
@@ -37,8 +40,8 @@ def make_slices(
     """Every query of the split falls into one slice of each group; groups with a single slice are left out.
 
     Groups: `folder` (of the first document that answers), `chunk length` and `query length` in words, `style`,
-    `overlap` (share of the query's stemmed terms that its best answer holds) and `rare terms` (whether the query has
-    a term that at most one chunk in a thousand holds).
+    `overlap` (share of the query's stemmed terms that its best answer holds), `rare terms` (whether the query has
+    a term that at most one chunk in a thousand holds) and `language` (of the answers, which are long enough to tell).
 
     Args:
         corpus: Where the answers are.
@@ -55,18 +58,21 @@ def make_slices(
         "style": lambda query: query.style or "unknown",
         "overlap": features.overlap,
         "rare terms": features.rare_terms,
+        "language": features.language,
     }
     slices: list[Slice] = []
     for group, name_of in groups.items():
         names = {query.query_id: name_of(query) for query in queries}
-        counts = Counter(names.values())
-        kept = {name for name, _ in counts.most_common(_MOST_FOLDERS)}
+        # A handful of answers in "another" language are mistakes of the detector.
+        fewest = _FEWEST_QUERIES if group == "language" else 1
+        kept = {name for name, count in Counter(names.values()).most_common(_MOST_FOLDERS) if count >= fewest}
+        if len(kept) < 2:
+            continue
         names = {query_id: name if name in kept else "other" for query_id, name in names.items()}
-        if len(set(names.values())) > 1:
-            slices += [
-                Slice(group, name, frozenset(query_id for query_id, other in names.items() if other == name))
-                for name in sorted(set(names.values()))
-            ]
+        slices += [
+            Slice(group, name, frozenset(query_id for query_id, other in names.items() if other == name))
+            for name in sorted(set(names.values()))
+        ]
     return tuple(slices)
 
 
@@ -121,6 +127,19 @@ def _verdict(low: float, high: float, p_value: float, count: int) -> Verdict:
     return "worse" if high < 0 else "not_shown"
 
 
+@functools.lru_cache(maxsize=65536)
+def _language_of(text: str) -> str:
+    """ISO 639-1 code of the language that the detector takes the text for."""
+    return str(_identifier().classify(text)[0])
+
+
+@functools.cache
+def _identifier() -> Any:
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+
+
 class _Features:
     """What a query is like, read from its text and its answers."""
 
@@ -158,6 +177,9 @@ class _Features:
         limit = max(1, len(self._chunks) // 1000)
         rare = any(0 < self._frequency[term] <= limit for term in self._query_terms(query))
         return "has one" if rare else "has none"
+
+    def language(self, query: EvaluationQuery) -> str:
+        return _language_of(" ".join(chunk.text for chunk in self._answers(query))[:_READ_CHARACTERS])
 
     def _query_terms(self, query: EvaluationQuery) -> frozenset[int]:
         return frozenset(self._encoder.encode_queries([query.text])[0].indices)

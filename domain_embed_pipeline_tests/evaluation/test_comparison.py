@@ -110,6 +110,9 @@ def test_every_mismatch_is_listed_when_evaluations_cannot_be_compared() -> None:
     other = dataclasses.replace(BASE, corpus_version="corpus-2", evaluation_set_version="evaluation_set-9", split="dev")
     with pytest.raises(IncomparableError) as caught:
         compare(GOOD, other, certificate=PASSED)
+    other = dataclasses.replace(other, recall_ks=(1, 5), measures_version="measures-0")
+    with pytest.raises(IncomparableError, match=r"recall_ks: .*; measures_version: measures-1 against measures-0"):
+        compare(GOOD, other, certificate=PASSED)
     for expected in ("corpus-1 against corpus-2", "evaluation_set-9", "test against dev"):
         assert expected in str(caught.value)
 
@@ -123,20 +126,25 @@ def test_other_queries_another_order_or_another_relevance_are_refused() -> None:
     changed = dataclasses.replace(rows[0], relevant=("other",))
     with pytest.raises(IncomparableError, match="another relevant for 1 queries"):
         compare(GOOD, evaluation_of((changed, *rows[1:]), "base"), certificate=PASSED)
+    reworded = dataclasses.replace(rows[0], text="another query")
+    with pytest.raises(IncomparableError, match="another text for 1 queries"):
+        compare(GOOD, evaluation_of((reworded, *rows[1:]), "base"), certificate=PASSED)
     regrouped = ranked_row("q0000", 1, cluster_id="elsewhere")
     with pytest.raises(IncomparableError, match="another cluster_id for 1 queries"):
         compare(GOOD, evaluation_of((regrouped, *rows[1:]), "base"), certificate=PASSED)
 
 
-def test_a_significantly_worse_slice_is_named_in_the_reason() -> None:
+def test_a_significantly_worse_slice_is_named_and_stops_the_verdict_better() -> None:
     base = evaluation_of(rows_with([8] * 100 + [1] * 20 + [8] * 80), "base")
     candidate = evaluation_of(rows_with([1] * 100 + [8] * 20 + [8] * 80), "good")
     lost = Slice("style", "keywords", frozenset(f"q{place:04d}" for place in range(100, 120)))
     kept = Slice("style", "questions", frozenset(f"q{place:04d}" for place in range(100)))
     comparison = compare(candidate, base, certificate=PASSED, slices=[lost, kept])
-    assert comparison.verdict == "better"
+    assert comparison.verdict == "not_shown"
     assert "Significantly worse on: style keywords (-1.000)" in comparison.reason
     assert [result.verdict for result in comparison.slices] == ["worse", "better"]
+    unguarded = ComparisonSettings(guard_slices=False)
+    assert compare(candidate, base, certificate=PASSED, slices=[lost, kept], settings=unguarded).verdict == "better"
 
 
 def test_another_primary_metric_decides() -> None:

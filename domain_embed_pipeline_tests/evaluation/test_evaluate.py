@@ -8,6 +8,7 @@ import pytest
 from domain_embed_pipeline.errors import EvaluationError
 from domain_embed_pipeline.evaluation.evaluate import clusters_of_chunks, evaluate_bm25, evaluate_model
 from domain_embed_pipeline.evaluation.fusion import DENSE
+from domain_embed_pipeline.evaluation.modes import unchosen_mode
 from domain_embed_pipeline.evaluation.records import Evaluation, RetrievalMode
 from domain_embed_pipeline.records import DocumentSplit, DocumentSplits
 from domain_embed_pipeline.tables import load_record, save_record
@@ -76,9 +77,9 @@ def test_without_a_mode_it_is_chosen_on_dev_and_not_on_test() -> None:
     assert [score.kind for score in evaluation.mode_scores if score.chosen] == ["sparse"]
 
 
-def test_without_dev_queries_dense_stays() -> None:
+def test_without_dev_queries_the_mode_that_needs_no_choice_is_taken() -> None:
     evaluation = evaluate_model(ENCODER, corpus=CORPUS, evaluation_set=SET, split="test", clusters={})
-    assert (evaluation.mode, evaluation.mode_scores) == (DENSE, ())
+    assert (evaluation.mode, evaluation.mode_scores) == (unchosen_mode(), ())
 
 
 def test_a_query_belongs_to_the_cluster_of_most_of_its_answers() -> None:

@@ -5,7 +5,13 @@ import pytest
 
 from domain_embed_pipeline.errors import EvaluationError
 from domain_embed_pipeline.evaluation.fusion import DENSE, SPARSE
-from domain_embed_pipeline.evaluation.modes import ModeSettings, candidate_modes, choose_mode, score_modes
+from domain_embed_pipeline.evaluation.modes import (
+    ModeSettings,
+    candidate_modes,
+    choose_mode,
+    score_modes,
+    unchosen_mode,
+)
 from domain_embed_pipeline.evaluation.records import Ranking
 
 
@@ -43,14 +49,29 @@ def test_bm25_alone_does_not_replace_dense_for_a_gain_within_noise() -> None:
     assert choose_mode(*rankings(dense, sparse)) != SPARSE
 
 
-def test_few_dev_queries_try_no_weights() -> None:
-    weights = {mode.sparse_weight for mode in candidate_modes(19, ModeSettings()) if mode.kind == "hybrid"}
-    assert weights == {1.0, 1.01}
-    assert len(candidate_modes(50, ModeSettings())) > 15
+def test_few_dev_queries_try_one_fusion_only() -> None:
+    few, many = (candidate_modes(count, ModeSettings()) for count in (99, 100))
+    assert {mode.fusion for mode in few} == {"none", "dbsf"}
+    assert {mode.fusion for mode in many} == {"none", "dbsf", "rrf"}
 
 
-def test_too_few_dev_queries_keep_dense_whatever_they_say() -> None:
-    assert choose_mode(*rankings([20] * 9, [1] * 9)) == DENSE
+def test_too_few_dev_queries_take_the_mode_that_needs_no_choice_whatever_they_say() -> None:
+    assert choose_mode(*rankings([1] * 9, [20] * 9)) == unchosen_mode()
+    assert (unchosen_mode().fusion, unchosen_mode().sparse_weight) == ("dbsf", 1.0)
+
+
+def test_few_queries_hold_the_weight_near_one_and_many_let_it_go() -> None:
+    # BM25 is right more often where the two disagree, so a large weight is best.
+    pattern = ([1, 20, 20, 20], [20, 1, 1, 1])
+    few, many = (choose_mode(*rankings(*(side * times for side in pattern))) for times in (3, 60))
+    assert few.kind == "hybrid"
+    assert abs(np.log2(few.sparse_weight)) <= abs(np.log2(many.sparse_weight or 8.0))
+
+
+def test_an_accident_of_a_few_queries_does_not_throw_fusion_out() -> None:
+    # Dense is ahead by one query of twelve: less than a standard error.
+    dense, sparse = [1] * 6 + [8] * 5 + [1], [8] * 6 + [1] * 5 + [20]
+    assert choose_mode(*rankings(dense, sparse)).kind == "hybrid"
 
 
 def test_equally_good_random_sides_do_not_bring_bm25_in_alone() -> None:

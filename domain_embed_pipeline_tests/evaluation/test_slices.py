@@ -76,3 +76,16 @@ def test_a_handful_of_queries_is_shown_but_never_called_worse() -> None:
 
 def test_a_slice_without_queries_is_left_out() -> None:
     assert compare_slices(rows_with([1]), rows_with([1]), [Slice("style", "x", frozenset())], metric="mrr_at_10") == ()
+
+
+def test_languages_are_told_apart_by_the_answers_and_a_lone_mistake_is_no_slice() -> None:
+    german = "Der Patient klagt seit gestern Abend über starke Schmerzen in der Brust, die in den Arm ausstrahlen"
+    english = "The patient has had severe chest pain since yesterday evening, which spreads into the left arm"
+    chunks = [chunk_of(f"c-{place}", f"{german if place < 12 else english} {place}") for place in range(30)]
+    rows = {f"q-{place:02d}": (f"pain {place}", "test", [f"c-{place}"]) for place in range(30)}
+    found = {part.name: len(part.query_ids) for part in make_slices(corpus_of(chunks), evaluation_set_of(rows), "test")
+             if part.group == "language"}  # fmt: skip
+    assert found == {"de": 12, "en": 18}
+    few = {query_id: row for query_id, row in rows.items() if query_id >= "q-10"}
+    groups = {part.group for part in make_slices(corpus_of(chunks), evaluation_set_of(few), "test")}
+    assert "language" not in groups
