@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from domain_embed_pipeline.defs.execution import RunEvent
 
-ASSET_COUNT = 15
+ASSET_COUNT = 17
 _COUNTER = re.compile(r"\[(\d+)/(\d+)\]|^(\d+)/(\d+) chunks")
 """Library logs that report progress carry `[done/total]`, those of the question step `done/total chunks`."""
 _SHOWN_QUERIES = 3

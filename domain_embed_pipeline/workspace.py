@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from domain_embed_pipeline.alternatives.measuring import AlternativeSettings
 from domain_embed_pipeline.corpus.erasures import ErasureList
 from domain_embed_pipeline.corpus.settings import CorpusSettings
+from domain_embed_pipeline.evaluation.comparators import Workload
 from domain_embed_pipeline.questions.ledger import Ledger
 from domain_embed_pipeline.records import Corpus
 from domain_embed_pipeline.registry.base import register_base_model
@@ -28,6 +30,7 @@ from domain_embed_pipeline.tables import load_record
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
 
+    from domain_embed_pipeline.evaluation.guards import GuardSet
     from domain_embed_pipeline.pairs.records import UserPairs
     from domain_embed_pipeline.questions.client import MessagesClient
 
@@ -85,6 +88,38 @@ class Workspace:
     def drops(self) -> Path:
         """What the drop sensor has seen, and what the live collection was last brought up to."""
         return self.root / "drops"
+
+    @property
+    def latencies(self) -> Path:
+        """How long encoders take on this machine, one file each."""
+        return self.root / "latencies"
+
+    def load_guard_sets(self) -> tuple[GuardSet, ...]:
+        """Guard sets of the deployment, read anew; empty when they are switched off."""
+        from domain_embed_pipeline.alternatives.guard_sets import load_guard_sets
+
+        return load_guard_sets(self.settings.guard_sets)
+
+    @property
+    def alternative_settings(self) -> AlternativeSettings:
+        """What is measured beside base and fine-tuned model."""
+        settings = self.settings
+        names = (name.strip() for name in (settings.other_models or "").split(","))
+        return AlternativeSettings(
+            models=tuple(filter(None, names)),
+            reranker=settings.reranker or None,
+            api_key=settings.resolved_embeddings_api_key,
+        )
+
+    def workload(self, corpus: Corpus) -> Workload:
+        """What the deployment does in a month, with the length of the corpus's own chunks."""
+        tokens = sum(chunk.token_count for chunk in corpus.chunks) / max(1, len(corpus.chunks))
+        return Workload(
+            queries_per_month=self.settings.queries_per_month,
+            new_chunks_per_month=self.settings.new_chunks_per_month,
+            tokens_per_chunk=round(tokens),
+            machine_dollars_per_month=self.settings.machine_dollars_per_month,
+        )
 
     @property
     def tables(self) -> Path:

@@ -25,10 +25,11 @@ GRAPH = {
     "finetuned_evaluation": {
         "corpus_chunks", "document_splits", "training_pairs", "evaluation_set", "finetuned_model",
     },
+    "alternatives": {"corpus_chunks", "document_splits", "evaluation_set", "baseline_evaluation"},
     "model_comparison": {
         "corpus_chunks", "document_splits", "evaluation_set", "generated_questions", "training_pairs",
         "finetuned_model", "baseline_evaluation", "expanded_baseline_evaluation", "serving_evaluation",
-        "finetuned_evaluation",
+        "finetuned_evaluation", "alternatives",
     },
     "serving_collection": {
         "corpus_chunks", "training_pairs", "evaluation_set", "finetuned_evaluation", "serving_evaluation",
@@ -41,7 +42,7 @@ GRAPH = {
 POOLS = {
     "gpu": {
         "training_pairs", "stage_one_model", "hard_negatives", "finetuned_model", "baseline_evaluation",
-        "expanded_baseline_evaluation", "serving_evaluation", "finetuned_evaluation",
+        "expanded_baseline_evaluation", "serving_evaluation", "finetuned_evaluation", "alternatives",
     },
     "anthropic_api": {"generated_questions"},
     "qdrant": {"serving_collection", "serving_alias", "served_documents"},

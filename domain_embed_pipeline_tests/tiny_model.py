@@ -65,6 +65,29 @@ def build_tiny_model(
     return str(folder)
 
 
+def build_tiny_reranker(folder: str | Path, texts: Iterable[str], *, seed: int = 0) -> str:
+    """Write an untrained cross-encoder with the same vocabulary into `folder` and return its path."""
+    import torch
+    from transformers import BertConfig, BertForSequenceClassification
+
+    tokenizer = _tokenizer(texts)
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=WIDTH,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=2 * WIDTH,
+        max_position_embeddings=2 * MAX_LENGTH,
+        num_labels=1,
+        initializer_range=0.2,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        BertForSequenceClassification(config).save_pretrained(str(folder))
+    tokenizer.save_pretrained(str(folder))
+    return str(folder)
+
+
 def _tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast

@@ -28,6 +28,7 @@ evaluate_job = dg.define_asset_job(
         "expanded_baseline_evaluation",
         "serving_evaluation",
         "finetuned_evaluation",
+        "alternatives",
         "model_comparison",
     ),
     description="Measures base, live and candidate again on the evaluation set as it is, and renews the verdict.",

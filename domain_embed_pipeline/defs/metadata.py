@@ -12,6 +12,7 @@ from typing import Any
 
 import dagster as dg
 
+from domain_embed_pipeline.alternatives.measuring import MeasuredAlternatives
 from domain_embed_pipeline.drops.decision import RetrainDecision
 from domain_embed_pipeline.drops.indexing import ServedDocuments
 from domain_embed_pipeline.drops.releasing import CaughtUpRelease
@@ -303,6 +304,36 @@ def of_comparison(comparison: Comparison, report: str) -> Metadata:
              "candidate": row.candidate, "low": row.interval_low, "high": row.interval_high, "verdict": row.verdict}
             for row in comparison.slices
         ),
+        "recommendation": comparison.recommendation or "none",
+        "comparators": table(
+            {"alternative": row.name, "recall_at_5": row.recall_at_5, "low": row.interval_low,
+             "high": row.interval_high, "ndcg_at_10": row.ndcg_at_10, "latency_ms": row.latency_ms,
+             "gigabytes_per_million_chunks": row.index_bytes_per_million / 1e9,
+             "dollars_per_month": row.dollars_per_month}
+            for row in comparison.comparators
+        ),
+        **{f"guard_{row.name.replace('-', '_')}_difference": float(row.difference)
+           for row in comparison.general_ability},
+        "general_ability": table(
+            {"guard set": row.name, "metric": row.metric, "queries": row.query_count, "base": row.reference,
+             "candidate": row.candidate, "low": row.interval_low, "high": row.interval_high, "verdict": row.verdict}
+            for row in comparison.general_ability
+        ),
+    }  # fmt: skip
+
+
+def of_alternatives(measured: MeasuredAlternatives) -> Metadata:
+    """What was measured beside base and fine-tuned model, and what could not be."""
+    return {
+        "alternative_count": len(measured.lines),
+        "alternatives_failed": len(measured.problems),
+        "tokens_sent": sum(line.tokens_sent for line in measured.lines),
+        "alternatives": table(
+            {"name": line.name, "kind": line.kind, "recall_at_5": means(line.rows)["recall_at_5"],
+             "ndcg_at_10": means(line.rows)["ndcg_at_10"], "latency_ms": line.latency_ms}
+            for line in measured.alternatives()
+        ),
+        "problems": table({"name": row.name, "reason": row.reason} for row in measured.problems),
     }  # fmt: skip
 
 

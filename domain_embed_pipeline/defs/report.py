@@ -1,5 +1,6 @@
 """What goes into the report of a comparison, gathered from the assets' records."""
 
+from domain_embed_pipeline.alternatives.measuring import MeasuredAlternatives
 from domain_embed_pipeline.evaluation.charts import Curve
 from domain_embed_pipeline.evaluation.records import Comparison, Evaluation
 from domain_embed_pipeline.evaluation.report import ReportInputs, write_report
@@ -26,6 +27,7 @@ def write_comparison_report(
     chosen: CandidateResult,
     certificate: LeakageCertificate,
     questions: GeneratedQuestions,
+    measured: MeasuredAlternatives,
 ) -> str:
     """Write the HTML report of a comparison; returns its absolute path."""
     registry = workspace.registry
@@ -51,6 +53,7 @@ def write_comparison_report(
         },
         curves=_curves(workspace, chosen.version),
         vocabulary=terms,
+        problems={problem.name: problem.reason for problem in measured.problems},
     )
     write_report(inputs, str(path))
     return str(path.resolve())

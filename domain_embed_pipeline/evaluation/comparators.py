@@ -10,13 +10,17 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from domain_embed_pipeline.errors import EvaluationError
-from domain_embed_pipeline.evaluation.records import Comparison, Evaluation, QueryResult, Verdict
+from domain_embed_pipeline.evaluation.records import (
+    AlternativeKind,
+    ComparatorResult,
+    Comparison,
+    Evaluation,
+    QueryResult,
+    Verdict,
+)
 from domain_embed_pipeline.evaluation.statistics import ResamplingSettings, mean_intervals
-
-Kind = Literal["bm25", "base", "base_hybrid", "tuned", "tuned_hybrid", "reranker", "api", "other"]
 
 _VECTOR_BYTES = 4
 _GRAPH_BYTES = 128
@@ -51,36 +55,17 @@ class Alternative:
     """One way to serve the queries, measured."""
 
     name: str
-    kind: Kind
+    kind: AlternativeKind
     rows: tuple[QueryResult, ...]
     latency_ms: float
-    """Median time from a query's text to its ranking, one query at a time."""
+    """Median milliseconds of work on one query before the index is searched, or on its results after: encoding,
+    reranking, the way to an API and back. The search itself takes about as long for all of them."""
     dimension: int = 0
     """Of dense vectors; 0 without."""
     terms_per_chunk: float = 0.0
     """Mean number of distinct terms of the sparse vectors; 0 without."""
     dollars_per_million_tokens: float | None = None
     """Price of a managed API; None for what runs on an own machine."""
-
-
-@dataclass(frozen=True, slots=True)
-class ComparatorResult:
-    """A line of the table."""
-
-    name: str
-    kind: Kind
-    recall_at_1: float
-    recall_at_5: float
-    interval_low: float
-    """Of Recall@5."""
-    interval_high: float
-    recall_at_10: float
-    ndcg_at_10: float
-    latency_ms: float
-    index_bytes_per_million: float
-    """Vectors and graph of a million chunks, before quantisation."""
-    dollars_per_month: float
-    dollars_per_million_tokens: float | None
 
 
 def comparator_table(
@@ -122,7 +107,7 @@ def alternatives_of(
     dense = Alternative(name, "tuned" if tuned else "base", evaluation.query_results, latency_ms, dimension)
     if evaluation.mode.kind != "hybrid":
         return (dense,)
-    kind: Kind = "tuned_hybrid" if tuned else "base_hybrid"
+    kind: AlternativeKind = "tuned_hybrid" if tuned else "base_hybrid"
     rows = evaluation.served_query_results
     return dense, Alternative(f"{name} + BM25", kind, rows, latency_ms, dimension, terms_per_chunk)
 
@@ -149,33 +134,31 @@ def query_latency_ms(
 def recommend(lines: Sequence[ComparatorResult], *, comparison: Comparison, workload: Workload) -> str:
     """One paragraph of advice by stated rules.
 
-    1. Verdict better: serve the fine-tuned model, unless an API's Recall@5 lies above its whole interval; then weigh
-       the API's price, with the volume at which an own machine is cheaper.
-    2. Else keep the base model, with BM25 beside it or BM25 alone if that is what did best.
-    3. If what is kept finds a passage among ten but not first in at least 15 of 100 cases, try a reranker.
+    1. Verdict better: serve the fine-tuned model. Else keep the base model, with BM25 beside it, or BM25 alone: the
+       best of them.
+    2. Another base model, a reranker or an API is advised when its Recall@5 lies above the whole interval of what is
+       kept; an API with its price and the volume at which an own machine is cheaper.
+    3. If no reranker was measured and what is kept finds a passage among ten but not first in at least 15 of 100 cases,
+       a reranker is worth a try.
     4. If Recall@5 of what is kept is 70 % or more, little is left to gain by fine-tuning; below, more or better
        training questions are the next thing to try.
 
     Raises:
         EvaluationError: If there is nothing to choose from but fine-tuned models.
     """
-    own = [line for line in lines if line.kind != "api"]
-    tuned = [line for line in own if line.kind in ("tuned", "tuned_hybrid")]
-    untuned = [line for line in own if line not in tuned]
+    tuned = [line for line in lines if line.kind in ("tuned", "tuned_hybrid")]
+    untuned = [line for line in lines if line.kind in ("bm25", "base", "base_hybrid")]
     if not untuned:
         raise EvaluationError(
             "There is no alternative to the fine-tuned model to advise on.", fix="Measure BM25 or the base model too."
         )
     kept = max(tuned if comparison.verdict == "better" and tuned else untuned, key=lambda line: line.recall_at_5)
     sentences = [_keep_sentence(kept, comparison.verdict)]
-    apis = [line for line in lines if line.kind == "api" and line.recall_at_5 > kept.interval_high]
-    if apis:
-        sentences.append(_api_sentence(max(apis, key=lambda line: line.recall_at_5), workload))
-    if kept.recall_at_10 - kept.recall_at_1 >= RERANKER_GAP:
-        sentences.append(
-            f"A reranker is worth a try: {kept.recall_at_10:.0%} of the right passages are among the first ten but "
-            f"only {kept.recall_at_1:.0%} come first."
-        )
+    for kind, sentence_of in (("other", _other_sentence), ("api", _api_sentence)):
+        found = [line for line in lines if line.kind == kind and line.recall_at_5 > kept.interval_high]
+        if found:
+            sentences.append(sentence_of(max(found, key=lambda line: line.recall_at_5), workload))
+    sentences += _reranker_sentences(kept, [line for line in lines if line.kind == "reranker"])
     if kept not in tuned:
         sentences.append(_tuning_sentence(kept))
     return " ".join(sentences)
@@ -221,6 +204,25 @@ def _keep_sentence(kept: ComparatorResult, verdict: Verdict) -> str:
     if kept.kind == "bm25":
         return f"Use BM25 alone ({quality}): fine-tuning {shown}, and no model that was tried does better."
     return f"Keep the {kept.name} ({quality}): fine-tuning {shown}."
+
+
+def _other_sentence(other: ComparatorResult, workload: Workload) -> str:
+    return f"The model {other.name} finds more as it is (Recall@5 {other.recall_at_5:.3f}): make it the base model."
+
+
+def _reranker_sentences(kept: ComparatorResult, measured: Sequence[ComparatorResult]) -> list[str]:
+    if measured:
+        best = max(measured, key=lambda line: line.recall_at_5)
+        figures = f"Recall@5 {best.recall_at_5:.3f}, {best.latency_ms:,.0f} ms a query"
+        if best.recall_at_5 > kept.interval_high:
+            return [f"Add the reranker: {best.name} finds more ({figures})."]
+        return [f"The reranker was not shown to find more ({figures})."]
+    if kept.recall_at_10 - kept.recall_at_1 < RERANKER_GAP:
+        return []
+    return [
+        f"A reranker is worth a try: {kept.recall_at_10:.0%} of the right passages are among the first ten but only "
+        f"{kept.recall_at_1:.0%} come first."
+    ]
 
 
 def _api_sentence(api: ComparatorResult, workload: Workload) -> str:

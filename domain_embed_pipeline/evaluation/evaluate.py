@@ -94,6 +94,25 @@ def evaluate_model(
     )
 
 
+def served_rankings(
+    encoder: Encoder,
+    *,
+    corpus: Corpus,
+    queries: Sequence[EvaluationQuery],
+    mode: RetrievalMode,
+    settings: EvaluationSettings | None = None,
+) -> list[Ranking]:
+    """What each query gets in a mode, as deep as the mode's prefetch, for whoever works on with it.
+
+    Raises:
+        EvaluationError: If the mode is not one that Qdrant can serve.
+    """
+    check_mode(mode)
+    chunks = corpus.chunks if mode.expanded else without_questions(corpus.chunks)
+    depth = max(mode.prefetch, *RECALL_KS)
+    return _Search(encoder, chunks, (settings or EvaluationSettings()).language, depth).served(mode, queries)
+
+
 def evaluate_bm25(
     *,
     corpus: Corpus,

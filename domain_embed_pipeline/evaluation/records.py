@@ -9,6 +9,7 @@ from domain_embed_pipeline.encoding.sparse import SparseSpec
 from domain_embed_pipeline.encoding.spec import EncoderSpec
 
 Verdict = Literal["better", "not_shown", "worse"]
+AlternativeKind = Literal["bm25", "base", "base_hybrid", "tuned", "tuned_hybrid", "reranker", "api", "other"]
 RECALL_KS = (1, 3, 5, 10)
 MRR_K = 10
 NDCG_K = 10
@@ -178,6 +179,26 @@ class ReferenceComparison:
 
 
 @dataclass(frozen=True, slots=True)
+class ComparatorResult:
+    """A line of the table."""
+
+    name: str
+    kind: AlternativeKind
+    recall_at_1: float
+    recall_at_5: float
+    interval_low: float
+    """Of Recall@5."""
+    interval_high: float
+    recall_at_10: float
+    ndcg_at_10: float
+    latency_ms: float
+    index_bytes_per_million: float
+    """Vectors and graph of a million chunks, before quantisation."""
+    dollars_per_month: float
+    dollars_per_million_tokens: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """What the alias is swapped on."""
 
@@ -200,3 +221,8 @@ class Comparison:
     """The candidate against the base model over expanded chunks; None when the candidate's are not expanded."""
     cluster_count: int = 0
     slices: tuple[SliceResult, ...] = ()
+    general_ability: tuple[GuardResult, ...] = ()
+    """What became of texts from other domains; it is shown and does not decide."""
+    comparators: tuple[ComparatorResult, ...] = ()
+    """What else could be served, best first."""
+    recommendation: str = ""

@@ -13,7 +13,6 @@ from typing import Any
 import fsspec
 
 from domain_embed_pipeline.evaluation.charts import Bar, Curve, curve_chart, interval_chart
-from domain_embed_pipeline.evaluation.comparators import ComparatorResult
 from domain_embed_pipeline.evaluation.records import (
     RECALL_KS,
     Comparison,
@@ -51,10 +50,8 @@ class ReportInputs:
     settings: Mapping[str, Any] = field(default_factory=dict)
     cost: Mapping[str, Any] = field(default_factory=dict)
     curves: Sequence[Curve] = ()
-    comparators: Sequence[ComparatorResult] = ()
-    recommendation: str = ""
-    general_ability: Mapping[str, Any] = field(default_factory=dict)
-    """Name of a guard set to what became of it."""
+    problems: Mapping[str, str] = field(default_factory=dict)
+    """Alternatives that could not be measured, with the reason."""
     vocabulary: Sequence[NearestTerms] = ()
 
 
@@ -215,7 +212,6 @@ def _facts(inputs: ReportInputs) -> list[tuple[str, Mapping[str, Any]]]:
     tables = [
         ("What was measured", measured),
         ("Leakage certificate", certificate),
-        ("General ability", inputs.general_ability),
         ("Lineage", inputs.lineage),
         ("Settings", inputs.settings),
         ("Cost", inputs.cost),

@@ -8,8 +8,8 @@ import pytest
 from domain_embed_pipeline.errors import EvaluationError
 from domain_embed_pipeline.evaluation.comparators import (
     Alternative,
+    AlternativeKind,
     ComparatorResult,
-    Kind,
     Workload,
     alternatives_of,
     break_even_tokens,
@@ -35,7 +35,7 @@ BETTER = compare(GOOD, BASE, certificate=PASSED)
 NOT_SHOWN = compare(BASE, BASE, certificate=PASSED)
 
 
-def line(name: str, kind: Kind, recall_at_5: float, **changes: Any) -> ComparatorResult:
+def line(name: str, kind: AlternativeKind, recall_at_5: float, **changes: Any) -> ComparatorResult:
     result = ComparatorResult(
         name=name,
         kind=kind,

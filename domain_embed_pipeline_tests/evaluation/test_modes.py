@@ -110,4 +110,4 @@ def test_expansion_that_brings_nothing_is_left_out() -> None:
 
 def test_too_few_dev_queries_do_not_decide_for_expansion_either() -> None:
     dense, sparse, answers = rankings([20] * 9, [20] * 9)
-    assert choose_mode(dense, sparse, answers, expanded=rankings([1] * 9, [1] * 9)[:2]) == DENSE
+    assert choose_mode(dense, sparse, answers, expanded=rankings([1] * 9, [1] * 9)[:2]) == unchosen_mode()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import re
 import shutil
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 from domain_embed_pipeline.evaluation.charts import Bar, Curve, curve_chart, interval_chart
 from domain_embed_pipeline.evaluation.comparators import Alternative, Workload, comparator_table
 from domain_embed_pipeline.evaluation.comparison import CertificateOutcome, compare
-from domain_embed_pipeline.evaluation.records import Evaluation
+from domain_embed_pipeline.evaluation.records import Evaluation, GuardResult
 from domain_embed_pipeline.evaluation.report import (
     ReportInputs,
     changed_queries,
@@ -74,15 +75,21 @@ def test_the_page_is_well_formed_and_every_link_stays_inside_it() -> None:
 
 def full_page() -> str:
     alternatives = [Alternative("BM25", "bm25", BASE.query_results, 0.5, terms_per_chunk=80)]
+    guard = GuardResult("everyday", "ndcg_at_10", 66, 0.8, 0.7, -0.1, -0.15, -0.05, 0.001, "worse")
+    comparison = dataclasses.replace(
+        compare(GOOD, BASE, serving=BASE, certificate=PASSED, slices=[PART]),
+        comparators=comparator_table(alternatives, workload=Workload()),
+        recommendation="Fine-tune.",
+        general_ability=(guard,),
+    )
     return page(
+        comparison=comparison,
         certificate={"Test queries in training": 0},
         lineage={"Parent": "model-0"},
         settings={"Epochs": 2},
         cost={"Questions": "$3.12"},
         curves=[Curve("Training loss", (0, 10, 20), (3.0, 1.0, 0.5))],
-        comparators=comparator_table(alternatives, workload=Workload()),
-        recommendation="Fine-tune.",
-        general_ability={"Everyday questions": "unchanged"},
+        problems={"text-9": "no answer"},
         vocabulary=[NearestTerms("NSTEMI", ("stem",), ("infarction",))],
     )
 
@@ -106,7 +113,9 @@ def test_every_section_that_was_given_is_there() -> None:
         "Training loss",
         "BM25",
         "NSTEMI",
-        "Everyday questions",
+        "everyday",
+        "forgot",
+        "text-9 could not be measured",
     ):
         assert expected in text
 

@@ -2,6 +2,8 @@
 
 import dagster as dg
 
+from domain_embed_pipeline.alternatives.advising import Surroundings, advise
+from domain_embed_pipeline.alternatives.measuring import MeasuredAlternatives, measure_alternatives
 from domain_embed_pipeline.defs import metadata
 from domain_embed_pipeline.defs.assets.corpus import OWNERS
 from domain_embed_pipeline.defs.config import ComparisonConfig
@@ -81,6 +83,32 @@ def serving_evaluation(
     return dg.MaterializeResult(value=serving, metadata=metadata.of_serving_evaluation(serving))
 
 
+@dg.asset(group_name=GROUP, kinds={"faiss", "parquet"}, pool="gpu", code_version="1", owners=OWNERS)
+def alternatives(
+    deployment: Deployment,
+    corpus_chunks: Corpus,
+    document_splits: DocumentSplits,
+    evaluation_set: EvaluationSet,
+    baseline_evaluation: Evaluation,
+) -> dg.MaterializeResult[MeasuredAlternatives]:
+    """What one could serve instead of a fine-tuned model: BM25, other models, a reranker, managed APIs.
+
+    BM25 is always measured, the others when they are named (DOMAIN_EMBED_OTHER_MODELS, DOMAIN_EMBED_RERANKER). One that
+    cannot be measured is listed with its reason and the run goes on.
+    """
+    workspace = deployment.workspace
+    measured = measure_alternatives(
+        workspace.registry,
+        baseline_evaluation,
+        corpus=corpus_chunks,
+        evaluation_set=evaluation_set,
+        clusters=clusters_of_chunks(corpus_chunks, document_splits),
+        latencies=workspace.latencies,
+        settings=workspace.alternative_settings,
+    )
+    return dg.MaterializeResult(value=measured, metadata=metadata.of_alternatives(measured))
+
+
 @dg.asset(group_name=GROUP, kinds={"scipy"}, code_version="1", owners=OWNERS)
 def model_comparison(
     deployment: Deployment,
@@ -95,12 +123,15 @@ def model_comparison(
     expanded_baseline_evaluation: Evaluation,
     serving_evaluation: ServingEvaluation,
     finetuned_evaluation: Evaluation,
+    alternatives: MeasuredAlternatives,
 ) -> dg.MaterializeResult[Comparison]:
     """The verdict `better`, `not_shown` or `worse`, from paired per-query differences with intervals.
 
     Judged is what would be served, against the best the base model could give and against what is live. Questions in
     the index must not hide a model that got worse: it is compared with the base model over the same chunks, too.
+    General ability (guard sets) and the alternatives with their price stand beside the verdict and do not change it.
     """
+    workspace = deployment.workspace
     certificate = training_pairs.certificate
     comparison = compare(
         finetuned_evaluation,
@@ -111,9 +142,17 @@ def model_comparison(
         slices=make_slices(corpus_chunks, evaluation_set, "test"),
         settings=config.to_settings(),
     )
-    deployment.workspace.registry.judge(comparison.candidate_model_version, judgement_of(comparison))
+    workspace.registry.judge(comparison.candidate_model_version, judgement_of(comparison))
+    around = Surroundings(
+        registry=workspace.registry,
+        measured=alternatives,
+        guards=workspace.load_guard_sets(),
+        workload=workspace.workload(corpus_chunks),
+        latencies=workspace.latencies,
+    )
+    comparison = advise(comparison, baseline_evaluation, finetuned_evaluation, around)
     report = write_comparison_report(
-        deployment.workspace,
+        workspace,
         comparison,
         corpus=corpus_chunks,
         base=baseline_evaluation,
@@ -122,6 +161,7 @@ def model_comparison(
         chosen=finetuned_model,
         certificate=certificate,
         questions=generated_questions,
+        measured=alternatives,
     )
     return dg.MaterializeResult(value=comparison, metadata=metadata.of_comparison(comparison, report))
 
