@@ -50,7 +50,8 @@ class ModeSettings:
 def unchosen_mode(settings: ModeSettings | None = None) -> RetrievalMode:
     """The mode where there are too few dev queries to choose: both sides, standardised, at equal weight.
 
-    On dev queries of three specialist sets it was better than vectors alone by 1 to 14 points (docs/measurements.md).
+    Against vectors alone, on dev queries of three specialist sets: +0.155, +0.011 and -0.003 Recall@5
+    (docs/measurements.md).
     """
     return RetrievalMode("hybrid", "dbsf", 1.0, prefetch=(settings or ModeSettings()).prefetch)
 
