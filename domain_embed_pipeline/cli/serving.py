@@ -41,7 +41,7 @@ def status(as_json: AsJson = False) -> None:
 
 
 def models(as_json: AsJson = False) -> None:
-    """All model versions, oldest first, with parents and dev figures."""
+    """All model versions, oldest first, with parents, dev figures, and verdict and Recall@5 on test."""
     versions = open_workspace().registry.versions()
     if as_json:
         rows = [dataclasses.asdict(version) | {"history": len(version.history)} for version in versions]
@@ -49,6 +49,8 @@ def models(as_json: AsJson = False) -> None:
         return
     for version in versions:
         figures = ", ".join(f"dev {name} {value:.3f}" for name, value in version.dev_metrics.items())
+        if version.judgement is not None:
+            figures += f", {version.judgement.verdict} on test ({version.judgement.dense.get('recall_at_5', 0.0):.3f})"
         write(
             f"{version.model_version}  {version.kind}  from {version.parent_model_version or '-'}  "
             f"{version.created_at}  {figures}"

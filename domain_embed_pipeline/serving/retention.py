@@ -6,8 +6,10 @@ which versions go (`registry.retention`).
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
+from domain_embed_pipeline.errors import ServingError
 from domain_embed_pipeline.registry.retention import prune_versions
 from domain_embed_pipeline.registry.versions import ModelRegistry
 from domain_embed_pipeline.serving.metadata import collection_names, read_metadata
@@ -16,14 +18,21 @@ from domain_embed_pipeline.serving.retries import RetryPolicy
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
 
+logger = logging.getLogger(__name__)
+
 
 def prune_models(client: QdrantClient, registry: ModelRegistry, *, keep: int) -> tuple[str, ...]:
     """Delete model versions beyond those of the last `keep` trainings that no collection needs; returns their names.
 
     A model is only deleted when nothing in the store was encoded by it, live or not, whatever alias it belongs to: run
-    it after `alias.prune`.
+    it after `alias.prune`. When a collection cannot be read, nothing is deleted.
     """
-    return prune_versions(registry, protected=models_in(client), keep=keep)
+    try:
+        protected = models_in(client)
+    except ServingError as error:
+        logger.warning("No model version is pruned, since a collection does not say which it needs: %s", error)
+        return ()
+    return prune_versions(registry, protected=protected, keep=keep)
 
 
 def models_in(client: QdrantClient, *, retries: RetryPolicy | None = None) -> frozenset[str]:

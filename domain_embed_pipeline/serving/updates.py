@@ -1,4 +1,4 @@
-"""Changing a collection that serves: fresh documents, catch-up around a swap, erasure.
+"""Changing a collection that serves: fresh documents, catch-up around a swap.
 
 What belongs here: making a collection hold exactly a corpus, with the encoder it was built by. What does not: new
 models, new collections (`collection`).
@@ -18,7 +18,7 @@ from domain_embed_pipeline.errors import EncoderMismatchError, ServingError
 from domain_embed_pipeline.ids import point_id_of
 from domain_embed_pipeline.records import Chunk
 from domain_embed_pipeline.serving.contents import batches, delete_points, points_of, stored_digests, upload
-from domain_embed_pipeline.serving.metadata import CollectionMetadata, collections_of, read_metadata, write_metadata
+from domain_embed_pipeline.serving.metadata import CollectionMetadata, read_metadata, write_metadata
 from domain_embed_pipeline.serving.payload import DIGEST_KEY, payload_of
 from domain_embed_pipeline.serving.records import Reconciliation
 from domain_embed_pipeline.serving.retries import RetryPolicy
@@ -100,27 +100,6 @@ def reconcile_collection(
         point_count=len(wanted),
         duration_s=time.monotonic() - started,
     )
-
-
-def erase_chunks(
-    client: QdrantClient, alias: str, *, chunk_ids: Sequence[str], retries: RetryPolicy | None = None
-) -> dict[str, int]:
-    """Delete chunks from every collection of an alias, the kept old ones too: a rollback must not bring them back.
-
-    Returns:
-        Points that were there and are gone, by collection.
-    """
-    retries = retries or RetryPolicy()
-    points = {point_id_of(chunk_id) for chunk_id in chunk_ids}
-    erased = {}
-    for metadata in collections_of(client, alias, retries=retries):
-        name = metadata.collection
-        present = points & stored_digests(client, name, retries=retries).keys()
-        delete_points(client, name, point_ids=sorted(present), retries=retries)
-        if is_embedded(client):
-            persist(client, name)
-        erased[name] = len(present)
-    return erased
 
 
 def _require_ours(client: QdrantClient, collection: str, encoder: Encoder, retries: RetryPolicy) -> CollectionMetadata:

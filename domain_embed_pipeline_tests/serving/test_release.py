@@ -5,12 +5,13 @@ from dataclasses import replace
 from domain_embed_pipeline.registry.lineage import LineageLog
 from domain_embed_pipeline.registry.versions import ModelRegistry
 from domain_embed_pipeline.serving.alias import current_target
+from domain_embed_pipeline.serving.metadata import write_metadata
 from domain_embed_pipeline.serving.records import AliasSwap, PromotionDecision, ServingCollection
 from domain_embed_pipeline.serving.release import release_collection
 from domain_embed_pipeline.serving.retention import models_in, prune_models
 from domain_embed_pipeline_tests.serving.conftest import Workplace
 from domain_embed_pipeline_tests.serving.deployed import CHUNKS, NEW, OLD, register
-from domain_embed_pipeline_tests.serving.scenario import ALIAS, WordEncoder, plan_of
+from domain_embed_pipeline_tests.serving.scenario import ALIAS, QUICK, WordEncoder, plan_of
 
 DECISION = PromotionDecision("model-new", "better", "Recall@5 rose", True, False, None)
 
@@ -69,3 +70,13 @@ def test_models_that_any_collection_was_encoded_by_are_never_pruned(embedded: Wo
     assert models_in(embedded.client) == {"model-new", "model-third"}
     assert prune_models(embedded.client, registry, keep=0) == ("model-old",)
     assert {version.model_version for version in registry.versions()} == {"model-new", "model-third"}
+
+
+def test_no_model_is_pruned_while_a_collection_cannot_say_which_it_needs(embedded: Workplace) -> None:
+    registry = ModelRegistry(embedded.lock_folder / "models", vectors_folder=embedded.lock_folder / "vectors")
+    for number, encoder in enumerate((OLD, NEW)):
+        register(registry, encoder, corpus_version=f"corpus-{number}", created_at="2025-01-01T00:00:00+00:00")
+    built = built_by(embedded, NEW)
+    write_metadata(embedded.client, built.collection, {"layout": 99}, retries=QUICK)
+    assert prune_models(embedded.client, registry, keep=0) == ()
+    assert len(registry.versions()) == 2

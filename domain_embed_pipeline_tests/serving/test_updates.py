@@ -13,7 +13,7 @@ from domain_embed_pipeline.serving import updates
 from domain_embed_pipeline.serving.alias import rollback
 from domain_embed_pipeline.serving.metadata import read_metadata
 from domain_embed_pipeline.serving.records import BuildSettings, Reconciliation
-from domain_embed_pipeline.serving.updates import erase_chunks, reconcile_collection
+from domain_embed_pipeline.serving.updates import reconcile_collection
 from domain_embed_pipeline_tests.serving.conftest import Workplace
 from domain_embed_pipeline_tests.serving.qdrant_double import QdrantDouble
 from domain_embed_pipeline_tests.serving.scenario import ALIAS, HYBRID, QUICK, WordEncoder, chunks_of, plan_of
@@ -124,20 +124,6 @@ def test_after_a_rollback_a_catch_up_brings_the_old_collection_to_the_present(wo
     result = reconcile(workplace, present, old)
     assert (result.added, result.deleted) == (2, 5)
     assert workplace.ids(ALIAS) == ids_of(present)
-
-
-def test_erased_chunks_go_from_every_kept_collection(workplace: Workplace) -> None:
-    old, new, chunks = WordEncoder("model-a", seed=1), WordEncoder("model-b", seed=2), chunks_of(20)
-    first = workplace.go_live(plan_of(old, chunks), chunks, old)
-    second = workplace.go_live(plan_of(new, chunks[:15]), chunks[:15], new)
-    gone = [chunk.chunk_id for chunk in chunks[12:18]]
-    erased = erase_chunks(workplace.client, ALIAS, chunk_ids=gone, retries=QUICK)
-    assert erased == {first.collection: 6, second.collection: 3}
-    assert not workplace.ids(first.collection) & set(gone)
-    assert erase_chunks(workplace.client, ALIAS, chunk_ids=gone, retries=QUICK) == {
-        first.collection: 0,
-        second.collection: 0,
-    }
 
 
 def test_no_passage_is_missing_from_the_index_while_it_is_edited(remote: Workplace, double: QdrantDouble) -> None:
