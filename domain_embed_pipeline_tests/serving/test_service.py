@@ -389,6 +389,44 @@ def test_concurrent_requests_share_passes_of_the_encoder_and_each_gets_its_own_a
     assert float(passes.split()[-1]) < len(queries)
 
 
+HOSTILE: list[tuple[str, bytes]] = [
+    ("/search", b'{"query": "' + b"x" * 2_500_000 + b'"}'),
+    ("/v1/embeddings", json.dumps({"input": ["x"] * 10_000}).encode()),
+    ("/search", b"[" * 50_000),
+    ("/search", b'{"query": 7, "k": "many"}'),
+    ("/search", b'{"query": "pump", "k": 1000000000}'),
+    ("/v1/embeddings", b'{"input": "x", "model": "../../../etc/passwd"}'),
+    ("/v1/models/..%2f..%2fsecrets", b"{}"),
+    ("/search", b"\xff\xfe\x00"),
+]
+
+
+def test_a_flood_of_hostile_requests_is_refused_while_good_ones_are_answered(running: str) -> None:
+    """300 requests from 12 threads, every third of them good; nothing breaks, nothing leaks, nothing piles up."""
+    expected = dense_ranking(OLD, CHUNKS, QUERY)[:3]
+    good = json.dumps({"query": QUERY, "k": 3}).encode()
+    jobs = [("/search", good) if number % 3 == 0 else HOSTILE[number % len(HOSTILE)] for number in range(300)]
+
+    with httpx.Client(base_url=running, limits=httpx.Limits(max_connections=12), timeout=60) as client:
+
+        def send(job: tuple[str, bytes]) -> tuple[bool, int, str]:
+            answer = client.post(job[0], content=job[1], headers={"Content-Type": "application/json"})
+            return job[1] is good, answer.status_code, answer.text
+
+        with ThreadPoolExecutor(12) as pool:
+            answers = list(pool.map(send, jobs))
+        metrics = client.get("/metrics").text
+        assert client.get("/health").status_code == 200
+    for is_good, status, text in answers:
+        assert status == 200 if is_good else status in (400, 404, 405, 413, 422)
+        if is_good:
+            assert [hit["chunk_id"] for hit in json.loads(text)["hits"]] == expected
+        else:
+            assert len(text) < 2_000 and "passwd" not in text and "Traceback" not in text
+    series = [line for line in metrics.splitlines() if line.startswith("domain_embed_requests_total{")]
+    assert len(series) < 20
+
+
 def test_an_existing_openai_client_works_with_another_base_url(running: str) -> None:
     openai = pytest.importorskip("openai")
     client = openai.OpenAI(base_url=f"{running}/v1", api_key="unused-key")
