@@ -233,11 +233,17 @@ class StageTwoConfig(TrainingConfig):
     simplicity_tolerance: float = Field(
         default=1.0, ge=0, le=5, description="Standard errors within which the simpler model wins; 0 chases noise."
     )
+    guard_tolerance: float = Field(
+        default=0.03, ge=0, le=1, description="Of those, one that lost so much more nDCG@10 on the guard sets than "
+        "another is set aside; 1 lets it forget."
+    )  # fmt: skip
 
     def to_candidate_settings(self) -> CandidateSettings:
         """How the candidate is chosen."""
         return CandidateSettings(
-            blend_weights=tuple(self.blend_weights), simplicity_tolerance=self.simplicity_tolerance
+            blend_weights=tuple(self.blend_weights),
+            simplicity_tolerance=self.simplicity_tolerance,
+            guard_tolerance=self.guard_tolerance,
         )
 
 

@@ -235,7 +235,8 @@ def of_candidate(candidate: CandidateResult, registry: ModelRegistry) -> Metadat
         "lineage": " < ".join([version.model_version, *registry.parents(version.model_version)]),
         "contenders": table(
             {"model_version": row.model_version, "kind": row.kind, "dev_recall_at_5": row.dev_recall_at_5,
-             "dev_ndcg_at_10": row.dev_ndcg_at_10, "behind_best": row.difference_from_best,
+             "dev_ndcg_at_10": row.dev_ndcg_at_10, "guard_ndcg_at_10": row.guard_ndcg_at_10 or "",
+             "behind_best": row.difference_from_best,
              "standard_error": row.standard_error, "chosen": row.chosen}
             for row in candidate.contenders
         ),

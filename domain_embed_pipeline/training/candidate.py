@@ -1,4 +1,7 @@
-"""Choosing the candidate on dev: base, stage one, stage two and blends; the simplest within noise of the best wins."""
+"""Choosing the candidate on dev: base, stage one, stage two and blends; the simplest within noise of the best wins.
+
+General ability is the second axis: among those within noise, one that forgot much more than another is set aside.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,26 @@ from domain_embed_pipeline.training.dev_set import DevScore, standard_error
 
 
 @dataclass(frozen=True, slots=True)
+class Contender:
+    """A model that may become the candidate."""
+
+    model_version: str
+    kind: str
+    simplicity: int
+    """0 for the base; the more training and mixing, the larger."""
+    dev: DevScore
+    """All contenders on the same dev queries."""
+    guard_ndcg_at_10: float | None = None
+    """Mean over guard sets of other domains; None where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
 class CandidateScore:
     """One contender on dev."""
 
     model_version: str
     kind: str
     simplicity: int
-    """0 for the base; the more training and mixing, the larger."""
     dev_recall_at_5: float
     dev_ndcg_at_10: float
     selection: float
@@ -23,40 +39,50 @@ class CandidateScore:
     standard_error: float
     """Of the paired difference from the best."""
     chosen: bool
+    guard_ndcg_at_10: float | None = None
 
 
 def choose_candidate(
-    contenders: Sequence[tuple[str, str, int, DevScore]], *, tolerance: float
+    contenders: Sequence[Contender], *, tolerance: float, guard_tolerance: float = 1.0
 ) -> tuple[CandidateScore, ...]:
     """Score contenders and mark the one that wins.
 
     Args:
-        contenders: (model version, kind, simplicity, dev score), all on the same dev queries.
+        contenders: At least one; guard scores of all or of none.
         tolerance: The simplest contender wins whose selection score is within this many standard errors (of the
             paired per-query difference) of the best one's. This is the one-standard-error rule of Breiman et al.
             (Classification and Regression Trees, 1984) on paired differences.
+        guard_tolerance: Of those, one is set aside whose guard score is further than this under the best of theirs.
     """
-    best = max(contenders, key=lambda contender: (_mean(contender[3].selection), -contender[2]))
-    rows: list[tuple[tuple[str, str, int, DevScore], float, float]] = []
+    best = max(contenders, key=lambda contender: (_mean(contender.dev.selection), -contender.simplicity))
+    rows: list[tuple[Contender, float, float]] = []
     for contender in contenders:
-        differences = [mine - top for mine, top in zip(contender[3].selection, best[3].selection, strict=True)]
+        pairs = zip(contender.dev.selection, best.dev.selection, strict=True)
+        differences = [mine - top for mine, top in pairs]
         rows.append((contender, _mean(differences), standard_error(differences)))
     within = [row for row in rows if row[1] >= -tolerance * row[2]]
-    winner = min(within, key=lambda row: (row[0][2], -row[1]))
+    most = max(_guard(contender) for contender, _, _ in within)
+    kept = [row for row in within if _guard(row[0]) >= most - guard_tolerance]
+    winner = min(kept, key=lambda row: (row[0].simplicity, -row[1]))[0]
     return tuple(
         CandidateScore(
-            model_version=version,
-            kind=kind,
-            simplicity=simplicity,
-            dev_recall_at_5=_mean(score.recall_at_5),
-            dev_ndcg_at_10=_mean(score.ndcg_at_10),
-            selection=_mean(score.selection),
+            model_version=contender.model_version,
+            kind=contender.kind,
+            simplicity=contender.simplicity,
+            dev_recall_at_5=_mean(contender.dev.recall_at_5),
+            dev_ndcg_at_10=_mean(contender.dev.ndcg_at_10),
+            selection=_mean(contender.dev.selection),
             difference_from_best=difference,
             standard_error=error,
-            chosen=version == winner[0][0],
+            chosen=contender.model_version == winner.model_version,
+            guard_ndcg_at_10=contender.guard_ndcg_at_10,
         )
-        for (version, kind, simplicity, score), difference, error in rows
+        for contender, difference, error in rows
     )
+
+
+def _guard(contender: Contender) -> float:
+    return contender.guard_ndcg_at_10 or 0.0
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -156,6 +156,9 @@ class CandidateSettings:
     """Shares of the tuned weights in blends with the base (LM-Cocktail, arXiv 2311.13534)."""
     simplicity_tolerance: float = 1.0
     """Standard errors of the paired difference within which the simpler model wins."""
+    guard_tolerance: float = 0.03
+    """Among those, a model is set aside whose nDCG@10 on the guard sets is further than this under the best of them;
+    1 leaves general ability out of the choice."""
     pool_size: int = 2_000
     """Chunks in the dev pool. A larger corpus is represented by every relevant chunk, the base model's nearest
     chunks of every dev query, and a seeded sample."""

@@ -19,6 +19,7 @@ from domain_embed_pipeline.encoding.fingerprint import fingerprinted, folder_dig
 from domain_embed_pipeline.encoding.hardware import choose_device
 from domain_embed_pipeline.encoding.sentence_transformer import SentenceTransformerEncoder, load_model
 from domain_embed_pipeline.errors import TrainingError
+from domain_embed_pipeline.evaluation.guards import GuardSet, guard_score
 from domain_embed_pipeline.ids import digest_of_json
 from domain_embed_pipeline.records import Corpus, EvaluationSet, TrainingPair
 from domain_embed_pipeline.registry.base import base_model_version
@@ -31,7 +32,7 @@ from domain_embed_pipeline.registry.learned import (
 from domain_embed_pipeline.registry.model_card import model_card
 from domain_embed_pipeline.registry.versions import ModelKind, ModelRegistry, ModelVersion, library_versions
 from domain_embed_pipeline.training.blending import average, blend
-from domain_embed_pipeline.training.candidate import CandidateScore, choose_candidate
+from domain_embed_pipeline.training.candidate import CandidateScore, Contender, choose_candidate
 from domain_embed_pipeline.training.checkpoints import remove_abandoned
 from domain_embed_pipeline.training.dev_set import DevGoal, DevScore, DevSet, make_dev_set, score_on_dev
 from domain_embed_pipeline.training.launching import Launcher, StageJob, run_stage
@@ -67,6 +68,8 @@ class TrainingInputs:
     pairs_version: str
     checkpoints: Path
     pool_size: int = CandidateSettings().pool_size
+    guards: tuple[GuardSet, ...] = ()
+    """Sets of other domains, for what a contender forgot."""
     launch: Launcher | None = None
     """Starts a training in several processes; a plain subprocess when not given."""
 
@@ -132,22 +135,32 @@ def choose_finetuned(
     dev = inputs.dev_set()
     if dev is None:
         return CandidateResult(stages[-1], "There are no dev queries to choose on: the last stage is taken.", ())
-    contenders = [
-        (version.model_version, version.kind, simplicity, _score(inputs, version.model_version, dev))
-        for simplicity, version in enumerate((inputs.base, *stages))
-    ]
-    best_stage = max(contenders[1:], key=lambda contender: contender[3].means()["selection"])[0]
+    contenders = [_contender(inputs, version, place, dev) for place, version in enumerate((inputs.base, *stages))]
+    best_stage = max(contenders[1:], key=lambda contender: contender.dev.means()["selection"]).model_version
     for weight in settings.blend_weights:
         blended = _blend_version(inputs, inputs.registry.manifest(best_stage), weight)
-        score = _score(inputs, blended.model_version, dev)
-        contenders.append((blended.model_version, "blend", len(stages) + 1, score))
-    scores = choose_candidate(contenders, tolerance=settings.simplicity_tolerance)
+        contenders.append(_contender(inputs, blended, len(stages) + 1, dev))
+    scores = choose_candidate(
+        contenders, tolerance=settings.simplicity_tolerance, guard_tolerance=settings.guard_tolerance
+    )
     winner = next(score for score in scores if score.chosen)
     reason = (
         f"{winner.kind} {winner.model_version}: dev Recall@5 {winner.dev_recall_at_5:.3f}, the simplest of "
         f"{len(scores)} within {settings.simplicity_tolerance:g} standard errors of the best."
     )
     return CandidateResult(inputs.registry.manifest(winner.model_version), reason, scores)
+
+
+def _contender(inputs: TrainingInputs, version: ModelVersion, simplicity: int, dev: DevSet) -> Contender:
+    encoder = inputs.registry.encoder(version.model_version)
+    guards = [guard_score(encoder, guard) for guard in inputs.guards]
+    return Contender(
+        model_version=version.model_version,
+        kind=version.kind,
+        simplicity=simplicity,
+        dev=score_on_dev(encoder, dev),
+        guard_ndcg_at_10=sum(guards) / len(guards) if guards else None,
+    )
 
 
 def _check_start(start: ModelVersion, base: ModelVersion) -> None:

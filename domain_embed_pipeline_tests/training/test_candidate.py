@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from domain_embed_pipeline.training.candidate import CandidateScore, choose_candidate
+from domain_embed_pipeline.training.candidate import CandidateScore, Contender, choose_candidate
 from domain_embed_pipeline.training.dev_set import DevScore
 
 
@@ -12,7 +12,7 @@ def flat(*values: float) -> DevScore:
 
 def chosen(*contenders: tuple[str, int, DevScore], tolerance: float = 1.0) -> CandidateScore:
     rows = choose_candidate(
-        [(name, "stage_one", simple, score) for name, simple, score in contenders], tolerance=tolerance
+        [Contender(name, "stage_one", simple, score) for name, simple, score in contenders], tolerance=tolerance
     )
     (winner,) = [row for row in rows if row.chosen]
     return winner
@@ -52,8 +52,26 @@ def test_one_dev_query_is_enough_to_choose() -> None:
 
 
 def test_every_contender_is_reported_with_its_distance_from_the_best() -> None:
-    rows = choose_candidate([("base", "base", 0, flat(0, 1)), ("one", "stage_one", 1, flat(1, 1))], tolerance=0.5)
+    rows = choose_candidate(
+        [Contender("base", "base", 0, flat(0, 1)), Contender("one", "stage_one", 1, flat(1, 1))], tolerance=0.5
+    )
     assert [(row.model_version, row.difference_from_best, row.standard_error) for row in rows] == [
         ("base", -0.5, 0.5),
         ("one", 0.0, 0.0),
     ]
+
+
+def test_of_two_within_noise_the_one_that_forgot_much_more_is_set_aside() -> None:
+    equal = flat(1, 1, 0, 1)
+    stage = Contender("stage", "stage_one", 1, equal, guard_ndcg_at_10=0.60)
+    blend = Contender("blend", "blend", 3, equal, guard_ndcg_at_10=0.70)
+    base = Contender("base", "base", 0, flat(0, 0, 0, 0), guard_ndcg_at_10=0.75)
+    by_tolerance = {
+        tolerance: next(
+            row.model_version
+            for row in choose_candidate([base, stage, blend], tolerance=1.0, guard_tolerance=tolerance)
+            if row.chosen
+        )
+        for tolerance in (0.03, 0.2)
+    }
+    assert by_tolerance == {0.03: "blend", 0.2: "stage"}

@@ -123,5 +123,6 @@ def _inputs(
         clusters=_clusters(splits),
         pairs_version=pairs.pairs_version,
         checkpoints=workspace.checkpoints,
+        guards=workspace.load_guard_sets(),
         launch=pipes_launcher(context),
     )
