@@ -58,9 +58,6 @@ def bench(
     `tutorial` is the best-known public recipe by hand, `default` this pipeline. Each runs in a process of its own, one
     after the other. Exit code 1 when a recipe failed.
     """
-    from domain_embed_pipeline.bench.running import run_bench
-    from domain_embed_pipeline.bench.table import print_bench
-
     if growth is not None:
         _growth(growth, base_model or DeploymentSettings().base_model, plot, as_json=as_json)
         return
@@ -82,6 +79,9 @@ def bench(
     if second:
         _second_run(settings, as_json=as_json)
         return
+    from domain_embed_pipeline.bench.running import run_bench
+    from domain_embed_pipeline.bench.table import print_bench
+
     result = run_bench(settings, tell=lambda line: typer.echo(line, err=True))
     if as_json:
         write(json.dumps(dataclasses.asdict(result), ensure_ascii=False, indent=1))

@@ -4,7 +4,7 @@ What belongs here: cutting texts into batches of a number of tokens. What does n
 
 Why tokens and not texts: on a CPU a batch is fast when its activations stay in the cache, on a GPU when it fills the
 chip; both are a number of tokens. all-MiniLM-L6-v2 in float32 took 66 ms of CPU a medquad chunk in batches of 2 to 8
-(512 to 2,048 tokens) and 97 ms in batches of 32, sentence-transformers' default (docs/measurements.md).
+(512 to 2,048 tokens) and 99 ms in batches of 32, sentence-transformers' default (docs/measurements.md).
 """
 
 from __future__ import annotations

@@ -22,8 +22,9 @@ from typing import Any, Literal
 from domain_embed_pipeline.encoding.engines.choosing import LARGE_PART, load_with_engine
 from domain_embed_pipeline.encoding.engines.settings import EngineSettings
 from domain_embed_pipeline.encoding.fingerprint import fingerprinted, folder_digest
+from domain_embed_pipeline.encoding.hardware import may_have_gpu
 from domain_embed_pipeline.encoding.spec import Encoder, EncoderSpec
-from domain_embed_pipeline.encoding.vector_cache import ENCODE_SIZE, CachedEncoder, VectorCache
+from domain_embed_pipeline.encoding.vector_cache import ENCODE_SIZE, GPU_ENCODE_SIZE, CachedEncoder, VectorCache
 from domain_embed_pipeline.errors import DigestMismatchError, ModelVersionNotFoundError, RegistryError
 from domain_embed_pipeline.registry.judgement import Judgement
 from domain_embed_pipeline.tables import from_plain
@@ -270,6 +271,10 @@ class ModelRegistry:
         def load() -> Encoder:
             return load_with_engine(self.verified_folder(model_version), manifest.encoder, self._engine)
 
-        part = ENCODE_SIZE if self._engine.engine == "process" else LARGE_PART
         cache = self.vector_cache(manifest.encoder)
-        return CachedEncoder(manifest.encoder, load=load, cache=cache, part_size=part)
+        return CachedEncoder(manifest.encoder, load=load, cache=cache, part_size=self._part_size())
+
+    def _part_size(self) -> int:
+        if self._engine.engine != "process":
+            return LARGE_PART
+        return GPU_ENCODE_SIZE if may_have_gpu() else ENCODE_SIZE
