@@ -14,6 +14,7 @@ from domain_embed_pipeline.corpus.settings import CorpusSettings
 from domain_embed_pipeline.defs.profiles import defaults_of
 from domain_embed_pipeline.drops.decision import DecisionSettings
 from domain_embed_pipeline.evaluation.comparison import ComparisonSettings
+from domain_embed_pipeline.pairs.evaluation_sets import EvaluationSetSettings
 from domain_embed_pipeline.pairs.filters.settings import FILTER_NAMES, FilterSettings
 from domain_embed_pipeline.pairs.leakage import LeakageSettings
 from domain_embed_pipeline.pairs.splits import SplitSettings
@@ -90,6 +91,24 @@ class EvaluationSetConfig(dg.Config):
     """When evaluation queries are made."""
 
     renew: bool = Field(default=False, description="Generate new queries although one is frozen; old scores are void.")
+    style_shares: dict[str, float] = Field(
+        default={},
+        description="Mix of generated queries, style to weight, as your users ask; empty: every style alike.",
+    )
+    max_test_queries: int = Field(default=1000, ge=1, le=100_000, description="Generated; under 100 show little.")
+    max_dev_queries: int = Field(default=500, ge=1, le=100_000, description="Generated; measured many times a run.")
+    dev_share_of_test: float = Field(
+        default=0.3, ge=0, lt=1, description="Share of your own test queries that become dev where you gave no dev.tsv."
+    )
+
+    def to_settings(self) -> EvaluationSetSettings:
+        """The library's settings."""
+        return EvaluationSetSettings(
+            style_shares=tuple(sorted(self.style_shares.items())),
+            max_test_queries=self.max_test_queries,
+            max_dev_queries=self.max_dev_queries,
+            dev_share_of_test=self.dev_share_of_test,
+        )
 
 
 class StructuralPairsConfig(dg.Config):

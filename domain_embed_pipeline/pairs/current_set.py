@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from domain_embed_pipeline.errors import CorpusTooSmallError
@@ -80,7 +81,9 @@ def _generated(
             "No question of a held-out document is to be had, so headings stand for queries. Any model finds a "
             "passage by its heading: supply real queries (DOMAIN_EMBED_QUERIES_PATH) or a key before you trust this."
         )
-        return generated_evaluation_set(corpus, splits, headings, settings=settings)
+        # Headings have one style, whatever mix was asked for.
+        plain = replace(settings or EvaluationSetSettings(), style_shares=())
+        return generated_evaluation_set(corpus, splits, headings, settings=plain)
 
 
 def _headings_as_questions(corpus: Corpus) -> list[Question]:

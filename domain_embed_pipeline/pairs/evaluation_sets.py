@@ -126,8 +126,10 @@ def generated_evaluation_set(
 
     Raises:
         CorpusTooSmallError: If no held-out document has a usable question.
+        EvaluationSetError: If `style_shares` names no style that there is.
     """
     settings = settings or EvaluationSetSettings()
+    _check_styles(settings, questions)
     sides = chunk_sides(corpus, splits)
     cluster_of = cluster_of_chunks(splits)
     members: dict[str, set[str]] = defaultdict(set)
@@ -229,6 +231,17 @@ def _without_junk(questions: Sequence[Question], corpus: Corpus, settings: Evalu
             pairs.append(TrainingPair(pair_id, question.text, positive, question.chunk_id, "question", question.style))
     result = apply_filters(pairs, wording_filters(settings.filters, corpus))
     return [by_pair[pair.pair_id] for pair in result.kept]
+
+
+def _check_styles(settings: EvaluationSetSettings, questions: Sequence[Question]) -> None:
+    wanted = {style for style, share in settings.style_shares if share > 0}
+    found = {question.style for question in questions}
+    if settings.style_shares and found and not wanted & found:
+        raise EvaluationSetError(
+            f"style_shares asks for {', '.join(sorted(wanted)) or 'nothing'}; the questions are in the styles "
+            f"{', '.join(sorted(found))}.",
+            fix="Name styles that are there, or leave style_shares empty.",
+        )
 
 
 def _in_mix(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from domain_embed_pipeline.defs.config import EvaluationSetConfig
 from domain_embed_pipeline.errors import CorpusTooSmallError, EvaluationSetError
 from domain_embed_pipeline.ids import query_id_of
 from domain_embed_pipeline.pairs.evaluation_sets import (
@@ -176,6 +177,20 @@ def test_a_mix_of_its_own_may_leave_a_style_out() -> None:
     )
     made = generated_evaluation_set(_BIG, _SPLITS, _QUESTIONS, settings=settings)
     assert Counter(query.style for query in made.queries_of("test")) == {"keyword": 6, "natural": 2}
+
+
+def test_a_mix_of_styles_that_do_not_exist_is_refused_by_name() -> None:
+    settings = EvaluationSetSettings(style_shares=(("keywords", 1.0),))
+    with pytest.raises(EvaluationSetError, match="asks for keywords; the questions are in the styles keyword, natural"):
+        generated_evaluation_set(_BIG, _SPLITS, _QUESTIONS, settings=settings)
+
+
+def test_the_run_knobs_reach_the_library() -> None:
+    assert EvaluationSetConfig().to_settings() == EvaluationSetSettings()
+    chosen = EvaluationSetConfig(style_shares={"keyword": 3.0, "natural": 1.0}, max_test_queries=8).to_settings()
+    made = generated_evaluation_set(_BIG, _SPLITS, _QUESTIONS, settings=chosen)
+    assert {query.style for query in made.queries} == {"keyword", "natural"}
+    assert len(made.queries_of("test")) == 8
 
 
 def test_near_duplicates_of_the_source_are_relevant_too() -> None:

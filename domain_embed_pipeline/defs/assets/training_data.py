@@ -71,6 +71,7 @@ def evaluation_set(
         queries_path=deployment.settings.queries_path,
         frozen_folder=deployment.workspace.frozen_queries,
         renew=config.renew,
+        settings=config.to_settings(),
     )
     return dg.MaterializeResult(
         value=queries,
