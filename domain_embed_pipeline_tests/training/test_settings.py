@@ -12,7 +12,7 @@ SETTINGS = TrainingSettings()
 
 
 @pytest.mark.parametrize(
-    ("parameters", "rate"), [(4_000_000, 1.0e-4), (22_000_000, 1.0e-4), (88_000_000, 5e-5), (10**12, 1e-5)]
+    ("parameters", "rate"), [(4_000_000, 8e-5), (22_000_000, 8e-5), (88_000_000, 4e-5), (10**12, 1e-5)]
 )
 def test_the_learning_rate_falls_with_the_square_root_of_the_size(parameters: int, rate: float) -> None:
     assert learning_rate_for(parameters) == pytest.approx(rate)
@@ -24,7 +24,7 @@ def test_few_pairs_are_seen_more_often() -> None:
 
 def test_the_rule_fills_in_what_is_not_given() -> None:
     schedule = schedule_for(SETTINGS, row_count=4_596, parameter_count=22_000_000)
-    assert (schedule.learning_rate, schedule.epochs) == (pytest.approx(1e-4), 1)
+    assert (schedule.learning_rate, schedule.epochs) == (pytest.approx(8e-5), 1)
     assert (schedule.steps_per_epoch, schedule.total_steps) == (72, 72)
     assert (schedule.warmup_steps, schedule.evaluation_steps) == (8, 36)
 
