@@ -337,7 +337,7 @@ class RetrainDecisionConfig(dg.Config):
         "of the same."
     )  # fmt: skip
     new_word_share: float = Field(
-        default=0.35, gt=0, le=1, description="Share of new words in new chunks; lower takes names for a new field."
+        default=0.15, gt=0, le=1, description="Share of new words in new chunks; lower takes names for a new field."
     )
     lowest_recall: float = Field(
         default=0.7, ge=0, le=1, description="Live Recall@5 on questions from new chunks below which it retrains."

@@ -5,8 +5,9 @@ What belongs here: the measures. What does not: what follows from them (`decisio
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from domain_embed_pipeline.drops.indexing import ServedDocuments
@@ -39,12 +40,13 @@ class Novelty:
     """Words that several new chunks use and no chunk of the last training does."""
     word_count: int
     """Words that several new chunks use."""
-    question_count: int
+    question_count: int = 0
     """Questions on new chunks that the ledger has."""
-    recall_at_5: float | None
+    recall_at_5: float | None = None
     """Of the live model on these questions, in its retrieval mode; None without any."""
     new_words: tuple[str, ...] = ()
-    """The most frequent of them."""
+    """The most frequent of the new words."""
+    new_chunk_ids: tuple[str, ...] = ()
 
     @property
     def new_chunk_share(self) -> float:
@@ -70,24 +72,32 @@ def measure_novelty(workspace: Workspace, served: ServedDocuments, *, is_trainin
         served: What is served now.
         is_training: Whether a training runs at this moment; what it learns from is no news then.
     """
-    trained = trained_corpus(workspace, is_training=is_training)
-    known = {chunk.chunk_id for chunk in trained.chunks} if trained is not None else set()
-    new = [chunk for chunk in served.chunks if chunk.chunk_id not in known]
-    questions = _questions_on(workspace, new)
-    new_clusters, clusters = _clusters({chunk.chunk_id: chunk.text for chunk in served.chunks}, known, trained, new)
-    words, unknown = _words(new, trained.chunks if trained is not None else ())
+    novelty = novelty_of(served.chunks, trained_corpus(workspace, is_training=is_training))
+    if not novelty.new_chunk_ids:
+        return novelty
+    questions = _questions_on(workspace, novelty.new_chunk_ids)
+    recall = _recall(workspace, questions) if questions else None
+    return dataclasses.replace(novelty, question_count=len(questions), recall_at_5=recall)
+
+
+def novelty_of(served: Sequence[Chunk], trained: Corpus | None) -> Novelty:
+    """The measures that need no model and no question."""
+    old_chunks = trained.chunks if trained is not None else ()
+    known = {chunk.chunk_id for chunk in old_chunks}
+    new = [chunk for chunk in served if chunk.chunk_id not in known]
+    new_clusters, clusters = _clusters(served, old_chunks, new)
+    words, unknown = _words(new, old_chunks)
     return Novelty(
         trained_corpus_version=trained.corpus_version if trained is not None else "none",
         trained_chunk_count=len(known),
         new_chunk_count=len(new),
-        gone_chunk_count=len(known - {chunk.chunk_id for chunk in served.chunks}),
+        gone_chunk_count=len(known - {chunk.chunk_id for chunk in served}),
         new_cluster_count=new_clusters,
         cluster_count=clusters,
         new_word_count=len(unknown),
         word_count=len(words),
-        question_count=len(questions),
-        recall_at_5=_recall(workspace, questions) if questions else None,
         new_words=tuple(unknown[:20]),
+        new_chunk_ids=tuple(chunk.chunk_id for chunk in new),
     )
 
 
@@ -111,19 +121,16 @@ def trained_corpus(workspace: Workspace, *, is_training: bool = False) -> Corpus
     return current
 
 
-def _clusters(
-    served: Mapping[str, str], known: set[str], trained: Corpus | None, new: Sequence[Chunk]
-) -> tuple[int, int]:
+def _clusters(served: Sequence[Chunk], trained: Sequence[Chunk], new: Sequence[Chunk]) -> tuple[int, int]:
     """Clusters that hold new chunks only, and clusters of what is served.
 
     A chunk that was edited away still counts as known: its successor is no news.
     """
     if not new:
         return 0, len(served)
-    texts = {**{chunk.chunk_id: chunk.text for chunk in (trained.chunks if trained else ())}, **served}
-    cluster_of = cluster_near_duplicates(texts)
-    old = {cluster_of[chunk_id] for chunk_id in known}
-    return len({cluster_of[chunk.chunk_id] for chunk in new} - old), len({cluster_of[chunk_id] for chunk_id in served})
+    cluster_of = cluster_near_duplicates({chunk.chunk_id: chunk.text for chunk in (*trained, *served)})
+    old = {cluster_of[chunk.chunk_id] for chunk in trained}
+    return len({cluster_of[chunk.chunk_id] for chunk in new} - old), len({cluster_of[row.chunk_id] for row in served})
 
 
 def _words(new: Sequence[Chunk], trained: Iterable[Chunk]) -> tuple[list[str], list[str]]:
@@ -136,12 +143,10 @@ def _words(new: Sequence[Chunk], trained: Iterable[Chunk]) -> tuple[list[str], l
     return words, [word for word in words if word not in known]
 
 
-def _questions_on(workspace: Workspace, chunks: Sequence[Chunk]) -> list[tuple[str, str]]:
+def _questions_on(workspace: Workspace, chunk_ids: Sequence[str]) -> list[tuple[str, str]]:
     """Questions of the ledger with the chunk that answers them: imported ones, and answers of any model."""
-    if not chunks:
-        return []
     with workspace.open_ledger() as ledger:
-        found = ledger.question_texts([chunk.chunk_id for chunk in chunks])
+        found = ledger.question_texts(chunk_ids)
     pairs = [(text, chunk_id) for chunk_id, texts in sorted(found.items()) for text in texts]
     return pairs[:: max(1, -(-len(pairs) // _MOST_QUESTIONS))]
 

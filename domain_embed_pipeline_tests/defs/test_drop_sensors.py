@@ -134,7 +134,7 @@ def test_a_drop_that_is_worth_a_training_starts_one(operation: Operation) -> Non
     request = operation.decided(result)
     assert isinstance(request, dg.RunRequest)
     assert request.tags[REASON_TAG] == decided["reason"]
-    waiting = dg.DagsterRun(job_name="retrain_and_promote_job", status=dg.DagsterRunStatus.QUEUED)
+    waiting = dg.DagsterRun(job_name="retrain_and_promote_job", status=dg.DagsterRunStatus.NOT_STARTED)
     operation.instance.add_run(waiting)
     skipped = operation.decided(result)
     assert isinstance(skipped, dg.SkipReason)
@@ -143,7 +143,7 @@ def test_a_drop_that_is_worth_a_training_starts_one(operation: Operation) -> Non
 
 def test_a_run_that_has_not_begun_takes_further_drops_along(operation: Operation) -> None:
     operation.ticks(2)
-    waiting = dg.DagsterRun(job_name="index_new_documents_job", status=dg.DagsterRunStatus.QUEUED)
+    waiting = dg.DagsterRun(job_name="index_new_documents_job", status=dg.DagsterRunStatus.NOT_STARTED)
     operation.instance.add_run(waiting)
     operation.place.write("new.md", 100)
     assert not operation.ticks(4)

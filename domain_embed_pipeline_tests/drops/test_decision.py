@@ -68,7 +68,7 @@ def test_copies_and_edits_are_no_new_clusters_and_known_words_no_news(place: Pla
 def test_another_field_is_new_in_clusters_and_words(place: Place) -> None:
     place.go_live()
     for number in range(3):
-        text = " ".join(f"Zymurgy{number} ferments wort with yeast strain{number} w{place}." for place in range(20))
+        text = " ".join(f"Zymurgy{number} ferments wort with yeast strain{number} batch{place}." for place in range(20))
         (place.documents / f"beer-{number}.md").write_text(f"# Beer\n\n{text}\n", encoding="utf-8")
     novelty = measure_novelty(place.workspace, place.index())
     assert novelty.new_cluster_share > 0.3
