@@ -239,6 +239,7 @@ class TestMarker:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1_800)
 def test_a_tick_over_100_000_files_takes_under_five_seconds_after_the_first(tmp_path: Path) -> None:
     watcher = Watcher(tmp_path)
     for folder in range(100):
