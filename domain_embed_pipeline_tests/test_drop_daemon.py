@@ -22,7 +22,7 @@ from domain_embed_pipeline_tests.drops.scenario import Place, place_of
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3_000)]
 
 SCRIPTS = Path(sys.executable).parent
-LONGEST_S = 600.0
+LONGEST_S = 900.0
 
 
 @dataclass

@@ -77,7 +77,8 @@ def measure_novelty(workspace: Workspace, served: ServedDocuments, *, is_trainin
         return novelty
     questions = _questions_on(workspace, novelty.new_chunk_ids)
     recall = _recall(workspace, questions) if questions else None
-    return dataclasses.replace(novelty, question_count=len(questions), recall_at_5=recall)
+    # The ids have served; a record of a decision need not carry thousands of them.
+    return dataclasses.replace(novelty, question_count=len(questions), recall_at_5=recall, new_chunk_ids=())
 
 
 def novelty_of(served: Sequence[Chunk], trained: Corpus | None) -> Novelty:
