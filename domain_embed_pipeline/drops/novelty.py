@@ -103,20 +103,25 @@ def novelty_of(served: Sequence[Chunk], trained: Corpus | None) -> Novelty:
 
 
 def trained_corpus(workspace: Workspace, *, is_training: bool = False) -> Corpus | None:
-    """The corpus of the last training that came to a verdict, or of the one that runs; None before the first.
+    """The corpus of the last training that came to a verdict, or of the one that runs; None before the first."""
+    kept = keep_judged_corpus(workspace)
+    if is_training or kept is None:
+        return workspace.stored(Corpus, "corpus_chunks")
+    return kept
 
-    The table of `corpus_chunks` changes when a training starts. Should that one fail, what came before it is still
-    new, so the last corpus with a verdict is kept beside.
+
+def keep_judged_corpus(workspace: Workspace) -> Corpus | None:
+    """Put the corpus of the last verdict aside, and return what lies there; None before the first verdict.
+
+    The table of `corpus_chunks` changes when a training starts or an index is built anew. Should the training fail,
+    what came before it is still new to the model.
     """
     place = str(workspace.drops / "trained")
     current = workspace.stored(Corpus, "corpus_chunks")
     comparison = workspace.stored(Comparison, "model_comparison")
-    judged = current is not None and comparison is not None and comparison.corpus_version == current.corpus_version
     kept = workspace.stored_at(Corpus, place)
-    if is_training:
-        return current
-    if not judged or current is None:
-        return kept if kept is not None else current
+    if current is None or comparison is None or comparison.corpus_version != current.corpus_version:
+        return kept
     if kept is None or kept.corpus_version != current.corpus_version:
         save_record(current, place)
     return current

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from domain_embed_pipeline.drops.indexing import CurrentDocuments
+from domain_embed_pipeline.drops.novelty import keep_judged_corpus
 from domain_embed_pipeline.serving.metadata import CollectionMetadata, read_metadata
 from domain_embed_pipeline.serving.records import AliasSwap, PromotionDecision, Reconciliation, ServingCollection
 from domain_embed_pipeline.serving.release import release_collection
@@ -74,6 +75,7 @@ def release_caught_up(
         CorpusError: If the documents cannot be read; before the move, which then does not happen, or after it.
         ServingError: If more than half of the collection would be deleted.
     """
+    keep_judged_corpus(workspace)
     documents = CurrentDocuments(workspace, _metadata(workspace, collection.collection).chunking)
     before = catch_up(workspace, collection.collection, documents)
     with workspace.open_store() as store:
