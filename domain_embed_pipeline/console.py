@@ -101,6 +101,12 @@ def print_result(workspace: Workspace, *, home: Path) -> None:
     console.print(_recall_table(comparison.against_base, served))
     colour = {"better": "green", "not_shown": "yellow", "worse": "red"}[comparison.verdict]
     console.print(f"Verdict: [bold {colour}]{comparison.verdict}[/]. {comparison.reason}\n", highlight=False)
+    if comparison.recommendation:
+        console.print(f"Advice: {comparison.recommendation}", highlight=False)
+    for row in comparison.general_ability:
+        change = f"{row.reference:.3f} -> {row.candidate:.3f} ({row.difference:+.3f})"
+        forgot = ": something was forgotten" if row.verdict == "worse" else ""
+        console.print(f"General ability, {row.name}: {change}{forgot}", highlight=False)
     _print_examples(console, workspace)
     state = read_status(workspace, with_drift=False)
     for line in state.lines():

@@ -171,13 +171,20 @@ def load_record(record_type: type[R], folder: str) -> R:
             fix="Materialize the asset that writes it again with this version of the package.",
         )
     values: dict[str, Any] = {}
+    optional = {field.name for field in dataclasses.fields(record_type) if _has_default(field)}  # pyright: ignore[reportArgumentType]
     for name, annotation in _hints(record_type).items():
         if _is_row_tuple(annotation):
+            if name in optional and not filesystem.exists(f"{path}/{name}.parquet"):
+                continue  # Written before the field was there; a folder is never half written.
             with filesystem.open(f"{path}/{name}.parquet", "rb") as file:
                 values[name] = rows_of(typing.get_args(annotation)[0], pq.read_table(file))
         elif name in document["fields"]:
             values[name] = from_plain(annotation, document["fields"][name])
     return record_type(**values)
+
+
+def _has_default(field: dataclasses.Field[Any]) -> bool:
+    return field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
 
 
 def from_plain(annotation: Any, value: Any) -> Any:

@@ -40,6 +40,7 @@ class Outer:
     several: tuple[Inner, ...] | None = None
     limits: dict[str, float] = field(default_factory=dict)
     added_later: int = 7
+    rows_added_later: tuple[Row, ...] = ()
 
 
 ROWS = (
@@ -52,6 +53,15 @@ OUTER = Outer("v1", ROWS, Inner("w", (1, 2)), None, (Inner("z", ()),), {"low": 0
 def test_a_record_comes_back_equal_with_nested_records_and_none(tmp_path: Path) -> None:
     save_record(OUTER, str(tmp_path / "record"))
     assert load_record(Outer, str(tmp_path / "record")) == OUTER
+
+
+def test_a_table_that_an_older_record_lacks_is_empty_where_the_field_has_a_default(tmp_path: Path) -> None:
+    save_record(OUTER, str(tmp_path / "record"))
+    (tmp_path / "record" / "rows_added_later.parquet").unlink()
+    assert load_record(Outer, str(tmp_path / "record")) == OUTER
+    (tmp_path / "record" / "rows.parquet").unlink()
+    with pytest.raises(FileNotFoundError):
+        load_record(Outer, str(tmp_path / "record"))
 
 
 def test_a_record_without_rows_keeps_its_empty_tuple_and_the_schema(tmp_path: Path) -> None:

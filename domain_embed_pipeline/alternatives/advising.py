@@ -43,10 +43,10 @@ def advise(comparison: Comparison, base: Evaluation, candidate: Evaluation, arou
         terms = around.measured.terms_per_chunk
         lines += alternatives_of(evaluation, tuned=tuned, latency_ms=latency, terms_per_chunk=terms)
     table = comparator_table(lines, workload=around.workload)
-    encoders = (registry.encoder(evaluation.model_version) for evaluation in (candidate, base))
+    ours, theirs = (registry.encoder(evaluation.model_version) for evaluation in (candidate, base))
     return dataclasses.replace(
         comparison,
-        general_ability=compare_on_guards(*encoders, around.guards),
+        general_ability=compare_on_guards(ours, theirs, around.guards),
         comparators=table,
         recommendation=recommend(table, comparison=comparison, workload=around.workload),
     )
