@@ -33,7 +33,8 @@ class LeakageSettings:
 
     changed_words_per_ten: float = 1.0
     """Words in ten of a query that a reworded copy may have changed (never less than one word), and that the copy may
-    have of its own; the order does not count. More takes questions of one pattern for one question."""
+    have of its own; the order does not count. Counts about passages that answer the query: about another passage a
+    changed word makes another question. More takes questions of one pattern for one question."""
     pattern_texts: int = 5
     """Different texts, the two included, that may hold all the shared words; more make them a pattern of asking ("What
     are the symptoms of ...?"). Lower misses a query that leaked in many variants."""
@@ -84,7 +85,7 @@ def find_leaks(
     ]
     if queries and pairs:
         leaks += _exact(pairs, queries)
-        leaks += _shingle(pairs, queries, settings)
+        leaks += _shingle(pairs, evaluation_set, settings, chunk_clusters or {})
         if encoder is not None:
             index = ParaphraseIndex(pairs, evaluation_set, encoder, settings, chunk_clusters or {})
             leaks += index.leaks(_pairs_by_text(pairs))
@@ -161,15 +162,24 @@ def _exact(pairs: Sequence[TrainingPair], queries: Sequence[EvaluationQuery]) ->
 
 
 def _shingle(
-    pairs: Sequence[TrainingPair], queries: Sequence[EvaluationQuery], settings: LeakageSettings
+    pairs: Sequence[TrainingPair],
+    evaluation_set: EvaluationSet,
+    settings: LeakageSettings,
+    chunk_clusters: Mapping[str, str],
 ) -> Iterator[Leak]:
+    """Nearly the same words; with a word changed and another answer it is another question, no help in the test."""
     by_text = _pairs_by_text(pairs)
-    index = OverlapIndex(queries, list(by_text), settings)
+    index = OverlapIndex(evaluation_set.queries, list(by_text), settings)
+    answers: dict[str, set[str]] = defaultdict(set)
+    for row in evaluation_set.qrels:
+        answers[row.query_id].add(chunk_clusters.get(row.chunk_id, row.chunk_id))
     for text, group in by_text.items():
-        for query, share in index.matches(text):
-            yield from (
-                Leak(pair.pair_id, query.query_id, "shingle", round(share, 4), text, query.text) for pair in group
-            )
+        for query, share, is_unchanged in index.matches(text):
+            # Where nobody knows the answer, any may be it.
+            known = answers.get(query.query_id)
+            for pair in group:
+                if is_unchanged or not known or chunk_clusters.get(pair.chunk_id, pair.chunk_id) in known:
+                    yield Leak(pair.pair_id, query.query_id, "shingle", round(share, 4), text, query.text)
 
 
 def _samples(leaks: Sequence[Leak], settings: LeakageSettings) -> Iterator[Leak]:

@@ -45,14 +45,19 @@ class OverlapIndex:
             for word in self._rarest(set(words)):
                 self._filed[word].append(number)
 
-    def matches(self, text: str) -> Iterator[tuple[EvaluationQuery, float]]:
-        """Queries that the text gives away, with the share of their words that it holds."""
+    def matches(self, text: str) -> Iterator[tuple[EvaluationQuery, float, bool]]:
+        """Queries that the text gives away, the share of their words that it holds, and whether these are unchanged.
+
+        Unchanged is the same set of words, or the whole query word by word within the text.
+        """
         words = words_of(text)
         distinct, runs = set(words), set(pairwise(words))
         for number in sorted({number for word in distinct for number in self._filed.get(word, ())}):
+            query_words = set(self._words[number])
             share = self._share(number, distinct, runs)
             if share:
-                yield self._queries[number], share
+                is_unchanged = query_words == distinct or (share == 1 and self._is_quoted(number, runs, share=1.0))
+                yield self._queries[number], share, is_unchanged
 
     def _share(self, number: int, words: set[str], runs: set[tuple[str, str]]) -> float:
         query_words = set(self._words[number])
@@ -62,18 +67,19 @@ class OverlapIndex:
             return 0.0
         if query_words != words:
             is_reworded = len(words - shared) <= allowed
-            if not (is_reworded or self._is_quoted(number, runs)) or not self._is_distinctive(shared):
+            is_quoted = is_reworded or self._is_quoted(number, runs, share=self._settings.quoted_share)
+            if not is_quoted or not self._is_distinctive(shared):
                 return 0.0
         return len(shared) / len(query_words)
 
     def _allowed_changes(self, word_count: int) -> int:
         return max(1, round(word_count * self._settings.changed_words_per_ten / 10))
 
-    def _is_quoted(self, number: int, runs: set[tuple[str, str]]) -> bool:
+    def _is_quoted(self, number: int, runs: set[tuple[str, str]], *, share: float) -> bool:
         if len(self._words[number]) < self._settings.quoted_minimum_words:
             return False
         query_runs = set(pairwise(self._words[number]))
-        return len(query_runs & runs) >= self._settings.quoted_share * len(query_runs)
+        return len(query_runs & runs) >= share * len(query_runs)
 
     def _is_distinctive(self, shared: set[str]) -> bool:
         postings = sorted((self._holders[word] for word in shared), key=len)

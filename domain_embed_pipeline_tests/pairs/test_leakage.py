@@ -114,6 +114,26 @@ def test_questions_of_one_pattern_about_different_things_are_not_leaks() -> None
     assert find_leaks(_BACKGROUND, evaluation_set_of([query])) == ()
 
 
+@pytest.mark.parametrize(
+    ("anchor", "chunk_id", "is_leak"),
+    [
+        ("troponin elevated after marathon running", "elsewhere", True),
+        (f"somebody asked me today: {_QUERY} or not", "elsewhere", True),
+        ("elevated potassium after marathon running", "answer", True),
+        ("elevated potassium after marathon running", "twin", True),
+        ("elevated potassium after marathon running", "elsewhere", False),
+        ("elevated cardiac troponin after marathon running", "elsewhere", False),
+    ],
+)
+def test_a_changed_word_makes_another_question_of_a_text_about_another_passage(
+    anchor: str, chunk_id: str, is_leak: bool
+) -> None:
+    pairs = [pair_of(anchor, chunk_id=chunk_id), *_BACKGROUND]
+    clusters = {"answer": "answer", "twin": "answer"}
+    leaks = find_leaks(pairs, evaluation_set_of({_QUERY: ["answer"]}), chunk_clusters=clusters)
+    assert {leak.pair_id for leak in leaks} == ({pairs[0].pair_id} if is_leak else set())
+
+
 def test_both_sentences_of_an_adjacent_pair_are_looked_at_and_passages_are_not() -> None:
     both = [pair_of("Some other sentence.", _QUERY, source=source) for source in ("adjacent_sentence", "question")]
     leaks = find_leaks(both, evaluation_set_of([_QUERY]))

@@ -88,8 +88,9 @@ def _judge_like_words(
     kept: list[_Seen] = []
     for index in group:
         seen = _Seen(pairs[index].anchor)
-        # A user's query may name several chunks of one cluster; those pairs have one anchor.
-        twin = next((other for other in kept if other.key != seen.key and other.is_like(seen, settings)), None)
+        # "hepatitis A" and "hepatitis C" look alike; what the user's own queries ask is for the user to say.
+        is_own = pairs[index].source == "user"
+        twin = None if is_own else next((other for other in kept if other.is_like(seen, settings)), None)
         if twin is None:
             kept.append(seen)
         else:

@@ -80,6 +80,13 @@ def test_a_user_query_may_have_several_answers_and_outweighs_a_question() -> Non
     assert reasons == ["duplicate"]
 
 
+def test_queries_of_the_user_that_look_alike_are_left_alone_and_questions_like_them_go() -> None:
+    users = [pair_of(f"What to know about hepatitis {kind}?", source="user", chunk_id="c1") for kind in "AC"]
+    kept, reasons = _outcome(*users, pair_of("What to know about hepatitis B?", chunk_id="c2"))
+    assert kept == [pair.anchor for pair in users]
+    assert reasons == ["near_duplicate"]
+
+
 def test_one_pair_from_two_sources_is_kept_as_the_better_source() -> None:
     result = duplicates(
         [pair_of("heparin dose", source="title_body", chunk_id="c1"), pair_of("heparin dose", chunk_id="c1")],
