@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import sys
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from domain_embed_pipeline.errors import DomainEmbedError
+from domain_embed_pipeline.records import Corpus
 from domain_embed_pipeline.workspace import Workspace
 
 FREE_GB_NEEDED = 3.0
@@ -25,12 +27,21 @@ class Finding:
     fix: str = ""
 
 
+class _Deployment(Workspace):
+    """The deployment, whose corpus is read once for all who look at it."""
+
+    @functools.cached_property
+    def corpus(self) -> Corpus:
+        return self.load_corpus()
+
+
 def examine(workspace: Workspace) -> list[Finding]:
     """Look at everything a run needs; nothing is changed and nothing is paid for."""
-    examinations: tuple[tuple[str, Callable[[Workspace], Finding]], ...] = (
+    examinations: tuple[tuple[str, Callable[[_Deployment], Finding]], ...] = (
         ("python", _python),
         ("corpus", _corpus),
         ("queries", _queries),
+        ("pairs", _pairs),
         ("base model", _base_model),
         ("LLM", _llm),
         ("ledger", _ledger),
@@ -39,10 +50,11 @@ def examine(workspace: Workspace) -> list[Finding]:
         ("disk", _disk),
         ("dagster", _dagster),
     )
-    return [_examined(subject, look, workspace) for subject, look in examinations]
+    deployment = _Deployment(workspace.settings)
+    return [_examined(subject, look, deployment) for subject, look in examinations]
 
 
-def _examined(subject: str, look: Callable[[Workspace], Finding], workspace: Workspace) -> Finding:
+def _examined(subject: str, look: Callable[[_Deployment], Finding], workspace: _Deployment) -> Finding:
     try:
         return look(workspace)
     except DomainEmbedError as error:
@@ -51,12 +63,12 @@ def _examined(subject: str, look: Callable[[Workspace], Finding], workspace: Wor
         return Finding(subject, "problem", f"{type(error).__name__}: {error}", "Check the path and its permissions.")
 
 
-def _python(workspace: Workspace) -> Finding:
+def _python(workspace: _Deployment) -> Finding:
     return Finding("python", "ok", sys.version.split()[0])
 
 
-def _corpus(workspace: Workspace) -> Finding:
-    corpus = workspace.load_corpus()
+def _corpus(workspace: _Deployment) -> Finding:
+    corpus = workspace.corpus
     message = f"{len(corpus.documents)} documents, {len(corpus.chunks)} chunks in {workspace.settings.corpus_path}"
     if corpus.quarantine:
         first = corpus.quarantine[0]
@@ -64,7 +76,7 @@ def _corpus(workspace: Workspace) -> Finding:
     return Finding("corpus", "note" if corpus.quarantine else "ok", message)
 
 
-def _queries(workspace: Workspace) -> Finding:
+def _queries(workspace: _Deployment) -> Finding:
     path = workspace.settings.queries_path
     if path is None:
         return Finding(
@@ -75,39 +87,52 @@ def _queries(workspace: Workspace) -> Finding:
         )
     from domain_embed_pipeline.pairs.evaluation_sets import load_user_evaluation_set
 
-    queries = load_user_evaluation_set(path, workspace.load_corpus())
+    queries = load_user_evaluation_set(path, workspace.corpus)
     counts = f"{len(queries.queries_of('dev'))} dev, {len(queries.queries_of('test'))} test"
     return Finding("queries", "ok", f"{counts} queries in {path}, {len(queries.lost_queries)} lost")
 
 
-def _base_model(workspace: Workspace) -> Finding:
+def _pairs(workspace: _Deployment) -> Finding:
+    settings = workspace.settings
+    given = settings.user_pairs_path or settings.queries_path
+    pairs = workspace.load_user_pairs(workspace.corpus) if given else None
+    if pairs is None:
+        return Finding("pairs", "ok", "none of your own: no click log, no qrels/train.tsv beside the queries")
+    message = f"{len(pairs.pairs)} of your own to train on"
+    if pairs.bad_rows:
+        first = pairs.bad_rows[0]
+        message += f"; {len(pairs.bad_rows)} rows are unusable, such as row {first.row} ({first.reason})"
+    return Finding("pairs", "note" if pairs.bad_rows else "ok", message)
+
+
+def _base_model(workspace: _Deployment) -> Finding:
     from domain_embed_pipeline.encoding.base_models import resolve_base_model
 
     base = resolve_base_model(workspace.settings.base_model)
     return Finding("base model", "ok", f"{base.name} in {base.folder}")
 
 
-def _llm(workspace: Workspace) -> Finding:
+def _llm(workspace: _Deployment) -> Finding:
     settings = workspace.settings
     if not settings.can_ask_llm:
         return Finding(
             "LLM",
             "note",
-            "no key: recorded questions and structural pairs carry the run",
+            "no key: recorded questions, pairs of your own, headings and neighbouring sentences carry the run",
             "Set ANTHROPIC_API_KEY (or ANTHROPIC_BASE_URL of a server of your own).",
         )
     return Finding("LLM", "ok", f"{'key is set' if settings.anthropic_api_key else 'no key'}, "
                    f"server {settings.anthropic_base_url or 'of Anthropic'}")  # fmt: skip
 
 
-def _ledger(workspace: Workspace) -> Finding:
+def _ledger(workspace: _Deployment) -> Finding:
     with workspace.open_ledger():
         pass
     scheme = workspace.settings.resolved_ledger_url.split(":", 1)[0]
     return Finding("ledger", "ok", f"{scheme}, opens")
 
 
-def _gpu(workspace: Workspace) -> Finding:
+def _gpu(workspace: _Deployment) -> Finding:
     from domain_embed_pipeline.encoding.hardware import choose_device, choose_dtype
 
     device = choose_device()
@@ -119,7 +144,7 @@ def _gpu(workspace: Workspace) -> Finding:
     return Finding("GPU", "ok", f"{torch.cuda.get_device_name()} in {dtype}")
 
 
-def _qdrant(workspace: Workspace) -> Finding:
+def _qdrant(workspace: _Deployment) -> Finding:
     url = workspace.settings.qdrant_url
     if url is None and not (workspace.root / "qdrant").exists():
         return Finding("Qdrant", "ok", f"embedded store, to be made in {workspace.settings.qdrant_path}")
@@ -128,7 +153,7 @@ def _qdrant(workspace: Workspace) -> Finding:
     return Finding("Qdrant", "ok", f"{url or workspace.settings.qdrant_path}, {count} collections")
 
 
-def _disk(workspace: Workspace) -> Finding:
+def _disk(workspace: _Deployment) -> Finding:
     folder = workspace.root
     while not folder.exists():
         folder = folder.parent
@@ -143,7 +168,7 @@ def _disk(workspace: Workspace) -> Finding:
     return Finding("disk", "ok", f"{free:.0f} GB free at {folder.resolve()}")
 
 
-def _dagster(workspace: Workspace) -> Finding:
+def _dagster(workspace: _Deployment) -> Finding:
     home = os.environ.get("DAGSTER_HOME")
     if home is None:
         return Finding("dagster", "ok", "DAGSTER_HOME is not set; .dagster_home in this folder is used")

@@ -89,6 +89,14 @@ def test_doctor_finds_nothing_wrong_with_a_sound_deployment(planted: PlantedCorp
     assert "80 test queries" in result.stdout
 
 
+def test_doctor_counts_the_pairs_that_will_be_trained_on(planted: PlantedCorpus) -> None:
+    assert "none of your own" in " ".join(RUNNER.invoke(app, ["doctor"]).stdout.split())
+    judgments = "query-id\tcorpus-id\tscore\n260\td260\t1\n261\tnowhere\t1\n"
+    (planted.queries / "qrels" / "train.tsv").write_text(judgments, encoding="utf-8")
+    result = " ".join(RUNNER.invoke(app, ["doctor"]).stdout.split())
+    assert "1 of your own to train on; 1 rows are unusable, such as row 3 (unknown_chunk)" in result
+
+
 def test_doctor_names_a_missing_corpus_and_the_fix(planted: PlantedCorpus, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOMAIN_EMBED_CORPUS_PATH", "/nowhere/at/all")
     result = RUNNER.invoke(app, ["doctor"])
