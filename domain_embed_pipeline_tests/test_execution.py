@@ -10,7 +10,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from domain_embed_pipeline.defs.execution import PID_TAG, RunEvent, end_dead_runs, open_instance, run_job
+from domain_embed_pipeline.defs.execution import PID_TAG, RunEvent, config_of_job, end_dead_runs, open_instance, run_job
 from domain_embed_pipeline_tests.conftest import ROOT
 from domain_embed_pipeline_tests.planted_corpus import write_planted_corpus
 
@@ -27,6 +27,11 @@ def test_the_instance_has_the_projects_pools_and_no_telemetry(home: Path) -> Non
         assert instance.global_op_concurrency_default_limit == 1
         assert not instance.telemetry_enabled
         assert "domain_embed_pipeline" in instance.managed_python_loggers
+
+
+def test_a_job_brings_the_run_config_it_was_defined_with() -> None:
+    assert config_of_job("reindex_job") == {"ops": {"serving_collection": {"config": {"model": "live"}}}}
+    assert config_of_job("evaluate_job") == {}
 
 
 def test_a_home_that_is_set_up_otherwise_stays_as_it_is(home: Path) -> None:

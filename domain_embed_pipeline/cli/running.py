@@ -35,14 +35,14 @@ def run(
     candidate was not shown to be better and the alias stays where it is; 130 that the run was interrupted.
     """
     from domain_embed_pipeline.console import RunScreen, print_result
-    from domain_embed_pipeline.defs.execution import end_dead_runs, open_instance, run_job
+    from domain_embed_pipeline.defs.execution import config_of_job, end_dead_runs, open_instance, run_job
     from domain_embed_pipeline.defs.profiles import PROFILES, run_config_of
 
     profile = profile or DeploymentSettings().profile
     if profile not in PROFILES:
         raise typer.BadParameter(f"{profile!r} is not one of {', '.join(PROFILES)}.", param_hint="--profile")
-    config = run_config_of(profile) if job == "retrain_and_promote_job" else {}
-    if config:
+    config = run_config_of(profile) if job == "retrain_and_promote_job" else config_of_job(job)
+    if job == "retrain_and_promote_job":
         # No sensor need be running here, so this process waits for its batches.
         config["ops"]["generated_questions"]["config"]["batch_wait_minutes"] = BATCH_WAIT_MINUTES
     if config_file is not None:

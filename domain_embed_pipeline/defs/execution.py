@@ -4,6 +4,7 @@ What belongs here: the instance, starting a job in Dagster's multiprocess execut
 progress looks (the CLI).
 """
 
+import copy
 import os
 import shutil
 import threading
@@ -50,6 +51,11 @@ def job_named(name: str) -> dg.JobDefinition:
     from domain_embed_pipeline.definitions import defs
 
     return defs.resolve_job_def(name)
+
+
+def config_of_job(name: str) -> dict[str, Any]:
+    """The run config that a job itself comes with: what the launchpad opens with."""
+    return copy.deepcopy(dict(job_named(name).run_config or {}))
 
 
 def open_instance(home: Path) -> dg.DagsterInstance:
