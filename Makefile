@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Test files run side by side in so many processes; 0 for one process, which lets a debugger in.
+TEST_PROCESSES ?= 0
 READY := $(VENV)/.ready
 export DAGSTER_HOME ?= $(CURDIR)/.dagster_home
 export DAGSTER_DISABLE_TELEMETRY = yes
@@ -31,7 +33,7 @@ demo: $(READY)
 	$(SAMPLE_ENV) $(BIN)/domain-embed run --profile demo
 
 test: $(READY)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m "slow or postgres or browser"

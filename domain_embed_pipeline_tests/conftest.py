@@ -12,7 +12,7 @@ from hypothesis import settings as hypothesis_settings
 # Before torch or transformers is imported anywhere.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
 
 _FORBIDDEN_PREFIXES = ("DOMAIN_EMBED_", "ANTHROPIC_")
 _ALLOWED = ("DOMAIN_EMBED_TEST_",)

@@ -13,6 +13,7 @@ from domain_embed_pipeline.defs.profiles import PROFILES
 
 TRAINING = {"learning_rate": 2e-2, "epochs": 6.0, "batch_size": 32, "evaluations_per_epoch": 1}
 PROFILES["planted"] = {
+    "generated_questions": {"mode": "direct"},
     "structural_pairs": {"use_title_body": False, "use_adjacent_sentences": False},
     # An untrained model puts all texts close together, so its cosines say nothing about paraphrases.
     "training_pairs": {"leak_similarity": 1.01},

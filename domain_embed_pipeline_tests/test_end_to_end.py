@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from domain_embed_pipeline.console import print_result
 from domain_embed_pipeline.definitions import build_defs
 from domain_embed_pipeline.defs.resources import Deployment
 from domain_embed_pipeline.evaluation.records import Comparison
@@ -123,6 +125,30 @@ def test_the_report_stands_alone(first_run: Any) -> None:
     assert "<html" in html
     assert 'src="http' not in html
     assert 'href="http' not in html
+
+
+def test_the_screen_after_a_run_names_figures_examples_lineage_report_and_web_ui(
+    world: World, first_run: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    print_result(world.deployment.workspace, home=Path("/the/home"))
+    screen = capsys.readouterr().out
+    for k in (1, 3, 5, 10):
+        (line,) = [line for line in screen.splitlines() if f"Recall@{k} " in line][:1]
+        assert re.search(r"0\.\d{3}.*\+0\.\d{3} +\[[+-]\d\.\d{3}, [+-]\d\.\d{3}\]", line), line
+    assert "Verdict: better" in screen
+    assert (screen.count("before"), screen.count("after ")) == (9, 9)
+    status = read_status(world.deployment.workspace)
+    report = _metadata(first_run, "model_comparison")["report"]
+    for name in (
+        str(status.collection),
+        str(status.model_version),
+        status.parents[-1],
+        str(report),
+        "make ui",
+        "/the/home",
+    ):
+        assert name in screen, name
 
 
 def test_a_second_run_pays_trains_encodes_and_swaps_nothing(world: World, first_run: Any) -> None:

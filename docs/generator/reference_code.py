@@ -31,7 +31,7 @@ _ERRORS = """# Errors and exit codes
 
 Every error of the project names the culprit, its value and the fix; the command line prints it as one line and ends
 with the exit code of its family. 0 is done, 1 is anything else, 20 means that the run ended well and the candidate was
-not shown to be better.
+not shown to be better, 130 that it was interrupted.
 
 """
 

@@ -1,7 +1,7 @@
 """`domain-embed`: a thin front door to the library and the jobs. One file a group of commands; this one joins them.
 
 Exit codes: 0 done; 1 something failed; 2 wrong use or settings; 3 to 10 by kind of error (`errors.py`); 20 the run
-ended well and the candidate was not shown to be better, so nothing was swapped.
+ended well and the candidate was not shown to be better, so nothing was swapped; 130 the run was interrupted.
 """
 
 from __future__ import annotations

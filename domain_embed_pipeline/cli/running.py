@@ -44,7 +44,9 @@ def run(
     config = run_config_of(profile) if job == "retrain_and_promote_job" else config_of_job(job)
     if job == "retrain_and_promote_job":
         # No sensor need be running here, so this process waits for its batches.
-        config["ops"]["generated_questions"]["config"]["batch_wait_minutes"] = BATCH_WAIT_MINUTES
+        config = _laid_over(
+            config, {"ops": {"generated_questions": {"config": {"batch_wait_minutes": BATCH_WAIT_MINUTES}}}}
+        )
     if config_file is not None:
         config = _laid_over(config, _read_config(config_file))
     if override_reason is not None:

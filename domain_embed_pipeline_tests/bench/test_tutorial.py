@@ -50,14 +50,19 @@ def test_it_shares_no_code_with_our_rooms() -> None:
     assert {name for name in ours if name.startswith("domain_embed_pipeline")} == {"domain_embed_pipeline.errors"}
 
 
-def test_it_learns_from_plain_questions_and_answers_every_test_query(
+def test_it_trains_on_plain_questions_and_answers_every_test_query(
     beir: BeirFolder, tiny_model: str, tmp_path: Path
 ) -> None:
-    untrained = _run(beir, tiny_model, tmp_path, TutorialSettings(learning_rate=1e-9, epochs=0.1))
-    trained = _run(beir, tiny_model, tmp_path)
+    trained = _run(beir, tiny_model, tmp_path, TutorialSettings(learning_rate=1e-9, epochs=0.1))
     assert len(trained.rankings) == 80
     assert trained.pair_count == 234  # nine tenths of 260
     assert trained.source == "plain questions"
+
+
+@pytest.mark.slow
+def test_it_learns_from_plain_questions(beir: BeirFolder, tiny_model: str, tmp_path: Path) -> None:
+    untrained = _run(beir, tiny_model, tmp_path, TutorialSettings(learning_rate=1e-9, epochs=0.1))
+    trained = _run(beir, tiny_model, tmp_path)
     assert _hits_at_5(trained) > _hits_at_5(untrained) + 0.2
 
 

@@ -56,7 +56,7 @@ def undisturbed(tiny_model: str, tmp_path_factory: pytest.TempPathFactory) -> Tr
     return train(tiny_model, tmp_path_factory.mktemp("undisturbed") / "stage")
 
 
-@pytest.mark.parametrize(("room_for", "mini_batch"), [(20, 16), (5, 4), (1, 1)])
+@pytest.mark.parametrize(("room_for", "mini_batch"), [(20, 16), (5, 4), pytest.param(1, 1, marks=pytest.mark.slow)])
 def test_the_mini_batch_is_halved_until_it_fits_and_the_weights_are_the_same(
     undisturbed: TrainedStage, tiny_model: str, tmp_path: Path, room_for: int, mini_batch: int
 ) -> None:

@@ -37,7 +37,7 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     monkeypatch.setattr(watching.Watch, "on_log", on_log)
 
 
-@pytest.mark.parametrize(("step", "epochs"), [(3, 1.0), (13, 1.5)])
+@pytest.mark.parametrize(("step", "epochs"), [(3, 1.0), pytest.param(13, 1.5, marks=pytest.mark.slow)])
 def test_an_interrupted_training_ends_with_the_weights_of_an_undisturbed_one(
     model_with_dropout: str, tmp_path: Path, step: int, epochs: float
 ) -> None:

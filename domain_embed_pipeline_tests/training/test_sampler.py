@@ -110,6 +110,7 @@ def test_one_huge_cluster_costs_no_steps_of_single_rows(caplog: pytest.LogCaptur
     assert "near-duplicates of so many others" in caplog.text
 
 
+@pytest.mark.slow
 def test_planning_is_linear_even_when_one_cluster_holds_half_of_the_rows() -> None:
     groups = [RowGroups(frozenset((str(row) if row % 2 else "boilerplate",))) for row in range(40_000)]
     started = time.process_time()
