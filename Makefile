@@ -11,7 +11,7 @@ export DAGSTER_DISABLE_TELEMETRY = yes
 # The sample domain, unless you point somewhere else (see README, "Your own documents").
 SAMPLE_ENV := $(if $(DOMAIN_EMBED_CORPUS_PATH),,DOMAIN_EMBED_CORPUS_PATH=data/corpus DOMAIN_EMBED_QUERIES_PATH=data/queries)
 
-.PHONY: help demo test check docs test-slow bench ui clean
+.PHONY: help demo test check docs test-slow bench ui screenshots clean
 
 help:
 	@echo "make demo       sample documents to a served index, with the verdict (about 10 minutes on 2 cores)"
@@ -20,6 +20,7 @@ help:
 	@echo "make check      lint, format, types, and the documentation site with every warning an error"
 	@echo "make docs       the documentation site, in build/docs"
 	@echo "make test-slow  everything that is too slow for make test"
+	@echo "make screenshots  the pictures of the README, made by the browser test"
 	@echo "make bench      BEIR_DIR=... [QUESTIONS=...]: recipes side by side"
 
 $(READY): pyproject.toml constraints.txt
@@ -50,7 +51,12 @@ ui: $(READY)
 	mkdir -p "$(DAGSTER_HOME)"
 	if [ "$(DAGSTER_HOME)" = "$(CURDIR)/.dagster_home" ] || [ ! -e "$(DAGSTER_HOME)/dagster.yaml" ]; then \
 	  cp dagster.yaml "$(DAGSTER_HOME)/dagster.yaml"; fi
+	$(BIN)/domain-embed clean-up
 	$(SAMPLE_ENV) $(BIN)/dagster dev -w workspace.yaml
+
+screenshots: $(READY)
+	mkdir -p docs/screenshots
+	DOMAIN_EMBED_TEST_SCREENSHOTS=docs/screenshots $(BIN)/python -m pytest -m browser domain_embed_pipeline_tests/test_web_ui.py
 
 bench: $(READY)
 	$(BIN)/domain-embed bench "$(BEIR_DIR)" $(if $(QUESTIONS),--questions "$(QUESTIONS)")

@@ -175,6 +175,10 @@ class DeploymentSettings(BaseSettings):
         description="Who hears of a failed run: log, the URL of a webhook, or package.module:function.",
     )
     ui_url: str = Field(default="http://localhost:3000", description="The web UI, for links in notices.")
+    max_run_hours: float = Field(
+        default=24.0, gt=0, le=24 * 14, description="A run that takes longer is ended; too short ends long trainings, "
+        "which go on from their checkpoint when they are run again."
+    )  # fmt: skip
     retrain_cron: str = Field(
         default="0 3 * * 0", description="When weekly_retrain_schedule looks for changes, as a cron expression."
     )

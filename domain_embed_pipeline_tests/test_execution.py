@@ -53,7 +53,7 @@ def test_a_run_whose_process_is_gone_gives_its_pool_slots_back(home: Path) -> No
         assert instance.event_log_storage.get_concurrency_info("gpu").claimed_slots
         assert end_dead_runs(instance) == [run.run_id]
         assert not instance.event_log_storage.get_concurrency_info("gpu").claimed_slots
-        assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.CANCELED
+        assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.FAILURE
 
 
 def test_the_slot_of_a_step_that_was_interrupted_does_not_keep_the_next_run_waiting(home: Path) -> None:

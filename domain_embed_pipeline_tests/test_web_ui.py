@@ -1,96 +1,114 @@
-"""The Dagster web UI as `make ui` starts it: the code location loads, and the asset graph is drawn in a browser."""
+"""The web UI as `make ui` starts it, driven in headless Chromium: graph, "Materialize all", verdict, report, plot.
+
+`make screenshots` keeps the pictures for the README.
+"""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from domain_embed_pipeline_tests.conftest import ROOT
+from domain_embed_pipeline.definitions import defs
+from domain_embed_pipeline.questions.imports import import_questions
+from domain_embed_pipeline.settings import DeploymentSettings
+from domain_embed_pipeline.workspace import Workspace
+from domain_embed_pipeline_tests.browser import LOCATION, Browser, WebUI, open_browser, web_ui
+from domain_embed_pipeline_tests.planted_corpus import write_planted_corpus
 
-pytestmark = pytest.mark.browser
-
-BROWSER_OPTIONS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-
-
-@pytest.fixture
-def address(tmp_path: Path) -> Iterator[str]:
-    home = tmp_path / "home"
-    home.mkdir()
-    shutil.copy(ROOT / "dagster.yaml", home)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [Path(sys.executable).parent / "dagster", "dev", "-w", "workspace.yaml", "-p", str(port)]
-    environment = os.environ | {"DAGSTER_HOME": str(home), "DAGSTER_DISABLE_TELEMETRY": "yes"}
-    server = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True)
-    try:
-        yield _wait_for(f"http://127.0.0.1:{port}", server)
-    finally:
-        os.killpg(server.pid, signal.SIGINT)
-        server.wait(timeout=60)
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.timeout(7200),
+    pytest.mark.skipif(
+        not (shutil.which("chromium") and shutil.which("chromedriver")),
+        reason="chromium and chromium-driver are not installed",
+    ),
+]
+JOB = f"/locations/{LOCATION}/jobs/retrain_and_promote_job"
+RUN_S = 3600
 
 
-def _wait_for(address: str, server: subprocess.Popen[bytes]) -> str:
-    for _ in range(240):
-        assert server.poll() is None, "dagster dev ended"
-        try:
-            urllib.request.urlopen(f"{address}/server_info", timeout=5).close()
-        except OSError:
-            time.sleep(0.5)
-        else:
-            return address
-    raise TimeoutError(address)
+@pytest.fixture(scope="module")
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("ui")
 
 
-def _ask(address: str, query: str) -> dict:
-    request = urllib.request.Request(
-        f"{address}/graphql", json.dumps({"query": query}).encode(), {"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=60) as response:
-        return json.load(response)["data"]
+@pytest.fixture(scope="module")
+def ui(artifacts: Path, tiny_model: str) -> Iterator[WebUI]:
+    planted = write_planted_corpus(artifacts)
+    settings = {
+        "corpus_path": str(planted.corpus),
+        "queries_path": str(planted.queries),
+        "artifacts_path": str(artifacts / "artifacts"),
+        "base_model": tiny_model,
+    }
+    workspace = Workspace(DeploymentSettings(**settings))
+    with workspace.open_ledger() as ledger:
+        import_questions(str(planted.questions), corpus=workspace.load_corpus(), ledger=ledger, generator="recorded")
+    with web_ui(artifacts, {f"DOMAIN_EMBED_{name.upper()}": value for name, value in settings.items()}) as running:
+        yield running
 
 
-def test_the_code_location_loads_with_assets_jobs_and_schedule(address: str) -> None:
+@pytest.fixture(scope="module")
+def browser(artifacts: Path) -> Iterator[Browser]:
+    kept = os.environ.get("DOMAIN_EMBED_TEST_SCREENSHOTS")
+    pictures = Path(kept) if kept else artifacts
+    with open_browser(artifacts / "profile", pictures.absolute()) as opened:
+        yield opened
+
+
+def test_the_code_location_loads_with_all_that_the_definitions_have(ui: WebUI) -> None:
     query = """{ repositoriesOrError { ... on RepositoryConnection { nodes {
-        assetNodes { groupName } jobs { name } schedules { name } } } } }"""
-    (repository,) = _ask(address, query)["repositoriesOrError"]["nodes"]
-    assert len(repository["assetNodes"]) == 17
-    assert {node["groupName"] for node in repository["assetNodes"]} == {
-        "corpus", "training_data", "models", "evaluation", "serving"
-    }  # fmt: skip
-    assert {"retrain_and_promote_job", "evaluate_job", "promote_job"} <= {job["name"] for job in repository["jobs"]}
-    assert [schedule["name"] for schedule in repository["schedules"]] == ["weekly_retrain_schedule"]
+        assetNodes { groupName } jobs { name } schedules { name } sensors { name } } } } }"""
+    (repository,) = ui.ask(query)["repositoriesOrError"]["nodes"]
+    own = defs.get_repository_def()
+    assert len(repository["assetNodes"]) == len(own.asset_graph.get_all_asset_keys())
+    assert {job["name"] for job in repository["jobs"]} == {job.name for job in own.get_all_jobs()}
+    assert {each["name"] for each in repository["sensors"]} >= {each.name for each in own.sensor_defs}
+    assert [each["name"] for each in repository["schedules"]] == ["weekly_retrain_schedule"]
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
-def test_the_asset_graph_is_drawn(address: str, tmp_path: Path) -> None:
-    picture = tmp_path / "assets.png"
-    options = (*BROWSER_OPTIONS, f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1600,1000")
-    page = f"{address}/asset-groups"
-    budget = ("--virtual-time-budget=60000", f"--screenshot={picture}")
-    subprocess.run(["chromium", *options, *budget, page], check=True, timeout=180, capture_output=True)
-    assert picture.stat().st_size > 20_000
-    dom = subprocess.run(
-        ["chromium", *options, "--virtual-time-budget=60000", "--dump-dom", page],
-        check=True, timeout=180, capture_output=True, text=True,
-    ).stdout  # fmt: skip
-    assert "training_data" in dom
+def test_the_asset_graph_is_drawn_by_groups(ui: WebUI, browser: Browser) -> None:
+    browser.open(f"{ui.address}/asset-groups")
+    for group in ("corpus", "training_data", "models", "evaluation", "serving"):
+        browser.wait_for(group)
+
+
+def test_materialize_all_runs_to_green(ui: WebUI, browser: Browser) -> None:
+    browser.open(f"{ui.address}{JOB}")
+    browser.click("//button[contains(., 'Materialize all')]")
+    assert ui.wait_for_runs(1, most_s=RUN_S) == ["SUCCESS"]
+    browser.open(f"{ui.address}/asset-groups")
+    browser.wait_for("serving")
+    browser.picture("graph", settle_s=20)
+
+
+def test_the_comparison_shows_its_verdict_and_its_report_opens(ui: WebUI, browser: Browser, artifacts: Path) -> None:
+    browser.open(f"{ui.address}/assets/model_comparison?view=overview")
+    browser.wait_for("candidate_model_version")
+    browser.wait_for("better")
+    browser.picture("comparison", height=1700, settle_s=10)
+    (report,) = (artifacts / "artifacts" / "reports").glob("*.html")
+    browser.wait_for(str(report))
+    browser.open(report.as_uri())
+    browser.wait_for("Recall@5")
+    browser.picture("report", height=1400)
+
+
+def test_recall_is_plotted_over_two_versions(ui: WebUI, browser: Browser) -> None:
+    ui.launch("retrain_and_promote_job", {"ops": {"stage_one_model": {"config": {"epochs": 3.0, "seed": 7}}}})
+    ui.wait_for_runs(2, most_s=RUN_S)
+    query = """{ assetNodeOrError(assetKey: {path: ["finetuned_evaluation"]}) { ... on AssetNode {
+        assetMaterializations { metadataEntries { label ... on FloatMetadataEntry { floatValue } } } } } }"""
+    events = ui.ask(query)["assetNodeOrError"]["assetMaterializations"]
+    recalls = [
+        entry["floatValue"] for event in events for entry in event["metadataEntries"] if entry["label"] == "recall_at_5"
+    ]
+    assert len(recalls) == 2
+    browser.open(f"{ui.address}/assets/finetuned_evaluation?view=plots")
+    browser.wait_for("recall_at_5")
+    browser.wait_for_element("canvas")
+    browser.picture("recall", height=1200, settle_s=10)

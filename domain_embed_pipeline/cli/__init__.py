@@ -15,7 +15,18 @@ from typing import Annotated
 import typer
 
 from domain_embed_pipeline import __version__
-from domain_embed_pipeline.cli import bench, doctor, evaluating, filters, lineage, profiles, questions, running, serving
+from domain_embed_pipeline.cli import (
+    bench,
+    cleaning,
+    doctor,
+    evaluating,
+    filters,
+    lineage,
+    profiles,
+    questions,
+    running,
+    serving,
+)
 from domain_embed_pipeline.errors import DomainEmbedError
 
 app = typer.Typer(
@@ -51,6 +62,7 @@ def _root(
 
 app.command()(running.run)
 app.command()(profiles.profile)
+app.command("clean-up")(cleaning.clean_up)
 app.command()(serving.search)
 app.command()(serving.status)
 app.command()(serving.models)

@@ -24,6 +24,7 @@ from domain_embed_pipeline.questions.settings import QuestionSettings
 from domain_embed_pipeline.training.settings import CandidateSettings, MiningSettings, TrainingSettings
 
 
+@defaults_of("corpus_chunks")
 class CorpusConfig(dg.Config):
     """How documents are cut into chunks."""
 
@@ -87,6 +88,7 @@ class QuestionsConfig(dg.Config):
         )
 
 
+@defaults_of("evaluation_set")
 class EvaluationSetConfig(dg.Config):
     """When evaluation queries are made."""
 
@@ -111,6 +113,7 @@ class EvaluationSetConfig(dg.Config):
         )
 
 
+@defaults_of("structural_pairs")
 class StructuralPairsConfig(dg.Config):
     """Pairs that need no LLM."""
 
@@ -124,6 +127,7 @@ class StructuralPairsConfig(dg.Config):
         )
 
 
+@defaults_of("training_pairs")
 class TrainingPairsConfig(dg.Config):
     """What is let into training."""
 
@@ -290,6 +294,7 @@ class MiningConfig(dg.Config):
         return MiningSettings(**self.model_dump())
 
 
+@defaults_of("model_comparison")
 class ComparisonConfig(dg.Config):
     """What the verdict is about."""
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster._core.storage.runs import SqliteRunStorage
 
 PID_TAG = "domain_embed/pid"
 _UNFINISHED = [
@@ -76,16 +77,20 @@ def open_instance(home: Path) -> dg.DagsterInstance:
 
 
 def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
-    """Mark runs whose process is gone as canceled and free the pool slots of ended runs; returns the ids of the former.
+    """Mark runs whose process is gone as failed and free the pool slots of ended runs; returns the ids of the former.
 
     A killed run, and the step that an interrupted one was in, would otherwise hold their slots for ever, and the next
-    run would wait for them: only Dagster's daemon frees them, which need not be there.
+    run would wait for them: only Dagster's daemon frees them, which need not be there. A failed run can be executed
+    again from failure. Processes of other machines cannot be seen, so nothing is done on an instance that several may
+    share.
     """
+    if not isinstance(instance.run_storage, SqliteRunStorage):
+        return []
     ended = []
     for run in instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED)):
-        pid = run.tags.get(PID_TAG)
-        if pid is not None and not _is_alive(int(pid)):
-            instance.report_run_canceled(run, message="The process that ran it is gone.")
+        pid = _pid_of(instance, run)
+        if pid is not None and not _is_alive(pid):
+            instance.report_run_failed(run, message="The process that ran it is gone.")
             ended.append(run.run_id)
     _free_slots_of_ended_runs(instance)
     return ended
@@ -99,6 +104,19 @@ def _free_slots_of_ended_runs(instance: dg.DagsterInstance) -> None:
             run = instance.get_run_by_id(run_id)
             if run is None or run.is_finished:
                 storage.free_concurrency_slots_for_run(run_id)
+
+
+def _pid_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> int | None:
+    """The run process: from the tag that `run_job` sets, else from what Dagster's executor logged."""
+    if PID_TAG in run.tags:
+        return int(run.tags[PID_TAG])
+    records = instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT).records
+    for record in records:
+        event = record.event_log_entry.dagster_event
+        pid = event.engine_event_data.metadata.get("pid") if event is not None else None
+        if pid is not None:
+            return int(str(pid.value))
+    return None
 
 
 def _is_alive(pid: int) -> bool:

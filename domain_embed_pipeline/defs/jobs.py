@@ -6,7 +6,10 @@ from domain_embed_pipeline.defs.profiles import run_config_of
 from domain_embed_pipeline.defs.rollback import rollback_alias_job
 from domain_embed_pipeline.settings import DeploymentSettings
 
-EXCLUSIVE = {"domain_embed/exclusive": "retrain"}
+_MOST_SECONDS = str(round(3600 * DeploymentSettings().max_run_hours))
+TAGS = {"dagster/max_runtime": _MOST_SECONDS}
+"""A run that hangs is ended by the daemon and gives back what others wait for."""
+EXCLUSIVE = {"domain_embed/exclusive": "retrain", **TAGS}
 """Runs with this tag wait for each other (`dagster.yaml`)."""
 
 NEW_DOCUMENTS = dg.AssetSelection.assets("served_documents", "retrain_decision")
@@ -32,6 +35,7 @@ evaluate_job = dg.define_asset_job(
         "model_comparison",
     ),
     description="Measures base, live and candidate again on the evaluation set as it is, and renews the verdict.",
+    tags=TAGS,
 )
 
 promote_job = dg.define_asset_job(

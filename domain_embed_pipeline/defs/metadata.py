@@ -279,8 +279,8 @@ def of_serving_evaluation(serving: ServingEvaluation) -> Metadata:
     return of_evaluation(serving.evaluation, None) | {"collection": serving.collection or "none"}
 
 
-def of_comparison(comparison: Comparison, report: str) -> Metadata:
-    """Verdict, intervals and where the report lies."""
+def of_comparison(comparison: Comparison, report: str, *, previous_report: str | None = None) -> Metadata:
+    """Verdict, intervals and where the reports of this version and of the live one lie."""
     dense = {row.metric: row for row in comparison.dense_against_base.differences}
     return {
         "verdict": comparison.verdict,
@@ -290,6 +290,10 @@ def of_comparison(comparison: Comparison, report: str) -> Metadata:
         "query_count": comparison.query_count,
         "leakage_passed": comparison.certificate_passed,
         "report": dg.MetadataValue.path(report),
+        "previous_model_version": comparison.against_serving.reference_model_version
+        if comparison.against_serving
+        else "none",
+        "previous_report": dg.MetadataValue.path(previous_report) if previous_report else "none",
         **{f"{name}_difference": float(row.difference) for name, row in dense.items()},
         "against_base": _differences(comparison.against_base),
         "dense_against_base": _differences(comparison.dense_against_base),

@@ -59,6 +59,12 @@ def write_comparison_report(
     return str(path.resolve())
 
 
+def report_of(workspace: Workspace, evaluation: Evaluation | None) -> str | None:
+    """Absolute path of the report with which a version was judged; None when there is none."""
+    path = workspace.reports / f"{evaluation.model_version}.html" if evaluation is not None else None
+    return str(path.resolve()) if path is not None and path.is_file() else None
+
+
 def _certificate_lines(certificate: LeakageCertificate) -> dict[str, str]:
     lines = {
         row.detector: f"{row.found} found, {row.removed} removed from training, {row.remaining} remain"

@@ -52,8 +52,8 @@ def _ask(deployment: Deployment, instance: dg.DagsterInstance, config: Any = BAT
 
 
 def _tick(deployment: Deployment, instance: dg.DagsterInstance) -> dg.SensorResult:
-    context = dg.build_sensor_context(instance=instance, resources={"deployment": deployment})
-    result = question_batches_sensor(context)
+    with dg.build_sensor_context(instance=instance, resources={"deployment": deployment}) as context:
+        result = question_batches_sensor(context)
     assert isinstance(result, dg.SensorResult)
     return result
 

@@ -1,10 +1,13 @@
 """Group `corpus`: what the documents are now, and which side of the split each is on."""
 
+from datetime import timedelta
+
 import dagster as dg
 
 from domain_embed_pipeline.defs import metadata
 from domain_embed_pipeline.defs.config import CorpusConfig, SplitConfig
 from domain_embed_pipeline.defs.resources import Deployment
+from domain_embed_pipeline.inputs import files_digest
 from domain_embed_pipeline.pairs.splits import split_documents
 from domain_embed_pipeline.records import Corpus, DocumentSplits
 
@@ -12,16 +15,25 @@ GROUP = "corpus"
 OWNERS = ["team:search"]
 
 
-@dg.asset(group_name=GROUP, kinds={"python", "parquet"}, code_version="1", owners=OWNERS)
+@dg.asset(
+    group_name=GROUP,
+    kinds={"python", "parquet"},
+    code_version="1",
+    owners=OWNERS,
+    freshness_policy=dg.FreshnessPolicy.time_window(warn_window=timedelta(days=30), fail_window=timedelta(days=90)),
+)
 def corpus_chunks(deployment: Deployment, config: CorpusConfig) -> dg.MaterializeResult[Corpus]:
     """Every readable document, cut into chunks along its headings.
 
     A chunk carries its heading path as title and is named by its content, so the same passage in two files is one
     chunk. Files that cannot be read are in the quarantine table with the reason; the rest goes on.
     """
+    files = files_digest(deployment.settings)
     corpus = deployment.workspace.load_corpus(config.to_settings())
     return dg.MaterializeResult(
-        value=corpus, metadata=metadata.of_corpus(corpus), data_version=dg.DataVersion(corpus.corpus_version)
+        value=corpus,
+        metadata=metadata.of_corpus(corpus) | {"files_digest": files},
+        data_version=dg.DataVersion(corpus.corpus_version),
     )
 
 

@@ -7,8 +7,9 @@ from domain_embed_pipeline.alternatives.measuring import MeasuredAlternatives, m
 from domain_embed_pipeline.defs import metadata
 from domain_embed_pipeline.defs.assets.corpus import OWNERS
 from domain_embed_pipeline.defs.config import ComparisonConfig
-from domain_embed_pipeline.defs.report import write_comparison_report
+from domain_embed_pipeline.defs.report import report_of, write_comparison_report
 from domain_embed_pipeline.defs.resources import Deployment
+from domain_embed_pipeline.defs.retries import tried_again_later
 from domain_embed_pipeline.encoding.expansion import expand_corpus
 from domain_embed_pipeline.evaluation.comparison import CertificateOutcome, compare
 from domain_embed_pipeline.evaluation.evaluate import clusters_of_chunks, evaluate_model
@@ -72,14 +73,15 @@ def serving_evaluation(
 ) -> dg.MaterializeResult[ServingEvaluation]:
     """What is live behind the alias now, on the same test queries; empty before the first swap."""
     workspace = deployment.workspace
-    serving = evaluate_serving(
-        workspace.qdrant,
-        deployment.settings.serving_alias,
-        registry=workspace.registry,
-        corpus=expand_corpus(corpus_chunks, training_pairs.pairs, evaluation_set),
-        evaluation_set=evaluation_set,
-        clusters=clusters_of_chunks(corpus_chunks, document_splits),
-    )
+    with tried_again_later():
+        serving = evaluate_serving(
+            workspace.qdrant,
+            deployment.settings.serving_alias,
+            registry=workspace.registry,
+            corpus=expand_corpus(corpus_chunks, training_pairs.pairs, evaluation_set),
+            evaluation_set=evaluation_set,
+            clusters=clusters_of_chunks(corpus_chunks, document_splits),
+        )
     return dg.MaterializeResult(value=serving, metadata=metadata.of_serving_evaluation(serving))
 
 
@@ -163,7 +165,10 @@ def model_comparison(
         questions=generated_questions,
         measured=alternatives,
     )
-    return dg.MaterializeResult(value=comparison, metadata=metadata.of_comparison(comparison, report))
+    previous = report_of(deployment.workspace, serving_evaluation.evaluation)
+    return dg.MaterializeResult(
+        value=comparison, metadata=metadata.of_comparison(comparison, report, previous_report=previous)
+    )
 
 
 def _evaluated(

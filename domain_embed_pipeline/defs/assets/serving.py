@@ -1,11 +1,14 @@
 """Group `serving`: the collection built beside the live one, and the alias that readers query."""
 
+from datetime import timedelta
+
 import dagster as dg
 
 from domain_embed_pipeline.defs import metadata
 from domain_embed_pipeline.defs.assets.corpus import OWNERS
 from domain_embed_pipeline.defs.config import CollectionConfig, PromotionConfig
 from domain_embed_pipeline.defs.resources import Deployment
+from domain_embed_pipeline.defs.retries import tried_again_later
 from domain_embed_pipeline.drops.releasing import release_caught_up
 from domain_embed_pipeline.encoding.expansion import expand_corpus
 from domain_embed_pipeline.evaluation.records import Comparison, Evaluation
@@ -36,7 +39,7 @@ def serving_collection(
     """
     workspace = deployment.workspace
     evaluation = serving_evaluation.require_live() if config.model == "live" else finetuned_evaluation
-    with workspace.open_store() as store:
+    with tried_again_later(), workspace.open_store() as store:
         collection = build_verified_collection(
             store,
             deployment.settings.serving_alias,
@@ -52,7 +55,14 @@ def serving_collection(
     )
 
 
-@dg.asset(group_name=GROUP, kinds={"qdrant"}, pool="qdrant", code_version="1", owners=OWNERS)
+@dg.asset(
+    group_name=GROUP,
+    kinds={"qdrant"},
+    pool="qdrant",
+    code_version="1",
+    owners=OWNERS,
+    freshness_policy=dg.FreshnessPolicy.time_window(warn_window=timedelta(days=60), fail_window=timedelta(days=180)),
+)
 def serving_alias(
     deployment: Deployment,
     config: PromotionConfig,

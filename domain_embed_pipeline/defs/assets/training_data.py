@@ -11,6 +11,8 @@ from domain_embed_pipeline.defs.config import (
     TrainingPairsConfig,
 )
 from domain_embed_pipeline.defs.resources import Deployment
+from domain_embed_pipeline.defs.retries import tried_again_later
+from domain_embed_pipeline.inputs import ledger_digest
 from domain_embed_pipeline.pairs.current_set import current_evaluation_set
 from domain_embed_pipeline.pairs.records import StructuralPairs, TrainingPairs
 from domain_embed_pipeline.pairs.structural import structural_pairs as make_structural_pairs
@@ -35,7 +37,7 @@ def generated_questions(
     key and without imported questions the table is empty and structural pairs carry the run.
     """
     workspace = deployment.workspace
-    with workspace.open_ledger() as ledger, workspace.messages_client() as client:
+    with tried_again_later(), workspace.open_ledger() as ledger, workspace.messages_client() as client:
         questions = generate_questions(
             corpus_chunks.chunks, settings=config.to_settings(), ledger=ledger, client=client
         )
@@ -96,7 +98,7 @@ def training_pairs(
     query the test.
     """
     workspace = deployment.workspace
-    with workspace.open_ledger() as ledger, workspace.messages_client() as client:
+    with tried_again_later(), workspace.open_ledger() as ledger, workspace.messages_client() as client:
         pairs = build_training_pairs(
             corpus_chunks,
             document_splits,
@@ -109,8 +111,9 @@ def training_pairs(
             judge=LedgerPairJudge(ledger=ledger, client=client, settings=config.to_judge_settings()),
             memo_folder=workspace.pair_verdicts,
         )
+        answers = ledger_digest(ledger)
     return dg.MaterializeResult(
         value=pairs,
-        metadata=metadata.of_training_pairs(pairs, generated_questions.ledger_cost_usd),
+        metadata=metadata.of_training_pairs(pairs, generated_questions.ledger_cost_usd) | {"ledger_digest": answers},
         data_version=dg.DataVersion(pairs.pairs_version),
     )
