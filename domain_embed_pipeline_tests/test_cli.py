@@ -38,6 +38,8 @@ def test_the_version_is_printed() -> None:
         "run",
         "search",
         "status",
+        "profile",
+        "clean-up",
         "models",
         "rollback",
         "doctor",
