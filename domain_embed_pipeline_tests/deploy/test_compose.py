@@ -102,18 +102,16 @@ def test_what_the_dockerfile_copies_exists_and_is_not_ignored() -> None:
     assert set(extras.split(",")) <= set(project["optional-dependencies"])
 
 
-def test_the_instance_differs_from_that_of_one_machine_only_in_its_storage() -> None:
-    team = yaml.safe_load((DEPLOY / "dagster.yaml").read_text(encoding="utf-8"))
-    alone = yaml.safe_load((ROOT / "dagster.yaml").read_text(encoding="utf-8"))
-    assert team.pop("storage") == {"postgres": {"postgres_url": {"env": "DAGSTER_POSTGRES_URL"}}}
-    assert team == alone
-
-
-def test_dagster_accepts_the_instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DAGSTER_POSTGRES_URL", "postgresql://nobody@127.0.0.1:1/none")
-    (tmp_path / "dagster.yaml").write_bytes((DEPLOY / "dagster.yaml").read_bytes())
+def test_the_instance_is_that_of_one_machine_with_another_storage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_POSTGRES_URL", "postgresql+psycopg2://nobody@127.0.0.1:1/none")
+    alone = (ROOT / "dagster.yaml").read_text(encoding="utf-8")
+    assert "storage" not in yaml.safe_load(alone)
+    (tmp_path / "dagster.yaml").write_text(alone + (DEPLOY / "storage.yaml").read_text(encoding="utf-8"))
     config, _ = dagster_instance_config(str(tmp_path))
-    assert "postgres" in config["storage"]
+    assert config["storage"] == {"postgres": {"postgres_url": {"env": "DAGSTER_POSTGRES_URL"}}}
+    assert config["concurrency"] == yaml.safe_load(alone)["concurrency"]
 
 
 def test_an_empty_value_in_an_env_file_means_not_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,7 +112,8 @@ def team(tmp_path: Path, tiny_model: str, databases: tuple[str, str]) -> Iterato
     planted = write_planted_corpus(tmp_path)
     home = tmp_path / "home"
     home.mkdir()
-    (home / "dagster.yaml").write_bytes((ROOT / "deploy" / "dagster.yaml").read_bytes())
+    parts = (ROOT / "dagster.yaml", ROOT / "deploy" / "storage.yaml")
+    (home / "dagster.yaml").write_text("".join(part.read_text(encoding="utf-8") for part in parts))
     environment = os.environ | {
         "PYTHONPATH": str(ROOT),
         "DAGSTER_HOME": str(home),
