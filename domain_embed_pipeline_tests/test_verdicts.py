@@ -136,6 +136,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield World(deployment, instance, folder)
 
 
+@pytest.mark.slow
 def test_harmed_copied_and_good_models_get_their_verdict_and_only_the_good_one_goes_live(world: World) -> None:
     assert world.materialize(BEFORE_TRAINING).success
     assert world.judge("harmed") == ("worse", False)
