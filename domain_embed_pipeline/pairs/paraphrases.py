@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from domain_embed_pipeline.pairs.leakage import LeakageSettings
 
 _TEXTS_AT_ONCE = 4096
-_SAMPLED_PASSAGES = 500
-_ANCHORS_A_PASSAGE = 4
+_SAMPLED_PASSAGES = 300
+_ANCHORS_A_PASSAGE = 8
 _FEWEST_COSINES = 100
 """Below it a quantile of 0.98 is the second largest value or so, and says nothing."""
 
@@ -95,12 +95,13 @@ def _usual_similarity(pairs: Sequence[TrainingPair], encoder: Encoder, quantile:
 
 def _anchors_by_passage(pairs: Sequence[TrainingPair]) -> list[list[str]]:
     """Some anchors of some passages that were asked about several times; ids are digests, so their order is chance."""
-    found: dict[str, set[str]] = defaultdict(set)
-    for pair in pairs:
+    found: dict[str, dict[str, None]] = defaultdict(dict)
+    for pair in sorted(pairs, key=lambda pair: pair.pair_id):
         if pair.source in ("question", "user"):
-            found[pair.chunk_id].add(pair.anchor)
+            found[pair.chunk_id].setdefault(pair.anchor)
     several = [chunk_id for chunk_id in sorted(found) if len(found[chunk_id]) > 1]
-    return [sorted(found[chunk_id])[:_ANCHORS_A_PASSAGE] for chunk_id in several[:_SAMPLED_PASSAGES]]
+    # By id and not by text: in alphabetical order one style of asking would come first.
+    return [list(found[chunk_id])[:_ANCHORS_A_PASSAGE] for chunk_id in several[:_SAMPLED_PASSAGES]]
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
