@@ -82,6 +82,7 @@ def operation(tmp_path: Path, tiny_model: str, monkeypatch: pytest.MonkeyPatch) 
         "DOMAIN_EMBED_DROP_INTERVAL_S": "5",
         "DOMAIN_EMBED_DROP_QUIET_S": "8",
         "PYTHONPATH": str(ROOT),
+        "DAGSTER_GRPC_TIMEOUT_SECONDS": "300",
     }
     for name, value in settings.items():
         monkeypatch.setenv(name, value)

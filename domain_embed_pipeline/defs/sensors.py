@@ -32,7 +32,12 @@ _WAITING = (dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.Dags
 )
 def corpus_drop_sensor(context: dg.SensorEvaluationContext, deployment: Deployment) -> dg.SensorResult | dg.SkipReason:
     """One look at the files. The cursor moves only together with a request."""
-    look = look_at_corpus(deployment.workspace, cursor=context.cursor, now=time.time())
+    look = look_at_corpus(
+        deployment.workspace,
+        cursor=context.cursor,
+        now=time.time(),
+        has_failed=lambda run_key: _has_failed(context.instance, run_key),
+    )
     if look.request is None:
         return dg.SkipReason(look.reason)
     if waiting := _runs_of(context.instance, index_new_documents_job.name, _WAITING):
@@ -57,6 +62,12 @@ def retrain_sensor(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.Ski
     if waiting := _runs_of(context.instance, retrain_and_promote_job.name, _WAITING):
         return dg.SkipReason(f"Run {waiting[0]} has not begun yet and will learn from these documents: {reason}")
     return dg.RunRequest(run_key=f"retrain:{run.run_id}", tags={REASON_TAG: reason})
+
+
+def _has_failed(instance: dg.DagsterInstance, run_key: str) -> bool:
+    """Whether the newest run of a request failed; one that a person cancelled did not."""
+    runs = instance.get_runs(dg.RunsFilter(tags={"dagster/run_key": run_key}), limit=1)
+    return bool(runs) and runs[0].status == dg.DagsterRunStatus.FAILURE
 
 
 def _runs_of(instance: dg.DagsterInstance, job_name: str, statuses: Sequence[dg.DagsterRunStatus]) -> list[str]:

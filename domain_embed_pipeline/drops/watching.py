@@ -10,8 +10,8 @@ follows from the files, the cursor and what is indexed.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from domain_embed_pipeline.corpus.sources import SourceFile
@@ -20,6 +20,9 @@ from domain_embed_pipeline.drops.listing import SeenFile, content_digest, is_mar
 from domain_embed_pipeline.ids import digest_of
 from domain_embed_pipeline.tables import RecordFormatError, load_record, save_record
 from domain_embed_pipeline.workspace import Workspace
+
+MOST_ATTEMPTS = 3
+"""Runs that are asked for one and the same change; a fault that outlasts them wants a person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,21 @@ class WatchStore:
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """What is known beside the files."""
+
+    cursor: str | None = None
+    """Of the last request."""
+    indexed: IndexedState | None = None
+    """What the live collection holds."""
+    live_collection: str | None = None
+    """Where the alias was moved last; None when no move is on record. After a rollback it is another than the indexed
+    one, which then lacks what came meanwhile."""
+    has_failed: Callable[[str], bool] = lambda run_key: False
+    """Whether the run of a request failed; it is asked for again, `MOST_ATTEMPTS` times in all."""
+
+
+@dataclass(frozen=True, slots=True)
 class DropRequest:
     """Why the live collection has to be brought up to date."""
 
@@ -102,27 +120,18 @@ class _Cursor:
     key: str = ""
     files: int = 0
     collection: str = ""
+    attempt: int = 1
 
 
 def look_at(
-    location: str,
-    *,
-    store: WatchStore,
-    cursor: str | None,
-    indexed: IndexedState | None,
-    live_collection: str | None,
-    now: float,
-    settings: WatchSettings | None = None,
+    location: str, *, store: WatchStore, known: Known, now: float, settings: WatchSettings | None = None
 ) -> Look:
     """Compare the files with the look before, and ask for a run when a complete drop is not in the index.
 
     Args:
         location: As `load_corpus` takes it.
         store: What the look before saw; replaced when something moved.
-        cursor: Of the last request.
-        indexed: What the live collection holds.
-        live_collection: Where the alias was moved last; None when no move is on record. After a rollback it is another
-            than the indexed one, which then lacks what came meanwhile.
+        known: Cursor, what is indexed, what is live.
         now: Seconds since 1970.
         settings: When a drop is complete.
 
@@ -139,19 +148,19 @@ def look_at(
         if state.waiting_since is not None:
             unread = sum(not file.content for file in state.files)
             return Look(f"{len(state.files) - unread} of {len(state.files)} files read; the next tick goes on.")
-    return _request(state, cursor, indexed, live_collection, settings.marker)
+    return _request(state, known, settings.marker)
 
 
-def look_at_corpus(workspace: Workspace, *, cursor: str | None, now: float) -> Look:
+def look_at_corpus(
+    workspace: Workspace, *, cursor: str | None, now: float, has_failed: Callable[[str], bool] = lambda run_key: False
+) -> Look:
     """`look_at` the corpus of a deployment."""
     settings = workspace.settings
     moves = workspace.lineage.events(settings.serving_alias)
     return look_at(
         settings.corpus_path,
         store=watch_store(workspace),
-        cursor=cursor,
-        indexed=indexed_store(workspace).load(),
-        live_collection=moves[-1].collection if moves else None,
+        known=Known(cursor, indexed_store(workspace).load(), moves[-1].collection if moves else None, has_failed),
         now=now,
         settings=WatchSettings(
             quiet_s=settings.drop_quiet_s, max_wait_s=settings.drop_max_wait_s, marker=settings.drop_marker
@@ -247,21 +256,26 @@ def _settle(
     return state
 
 
-def _request(
-    state: WatchState, cursor: str | None, indexed: IndexedState | None, live: str | None, marker: str | None
-) -> Look:
-    last = _Cursor(**json.loads(cursor)) if cursor else _Cursor()
-    digest, place = state.settled_digest, live or ""
+def _request(state: WatchState, known: Known, marker: str | None) -> Look:
+    last = _Cursor(**json.loads(known.cursor)) if known.cursor else _Cursor()
+    indexed = known.indexed
+    digest, place = state.settled_digest, known.live_collection or ""
     count = sum(not is_marker(file.document_id, marker) for file in state.files)
     if indexed is not None and indexed.files_digest == digest and place in ("", indexed.collection):
         return Look(f"Nothing has changed: {indexed.collection} holds these {count} files.")
-    if (last.digest, last.collection) == (digest, place):
-        return Look(f"A run was requested for these {count} files ({last.key}); if it failed, run it again.")
+    is_repeated = (last.digest, last.collection) == (digest, place)
+    if is_repeated and not known.has_failed(last.key):
+        return Look(f"A run was requested for these {count} files ({last.key}).")
+    if is_repeated and last.attempt >= MOST_ATTEMPTS:
+        return Look(
+            f"{last.attempt} runs for these {count} files failed ({last.key}); mend the cause and run it again."
+        )
     if not count:
         return Look("There is no file that could be a document; an index is never emptied.")
     # The chain of keys makes a return to an earlier state a new request: Dagster remembers a key for ever.
     before = last.key or (indexed.files_digest if indexed is not None else "")
     key = f"drop:{digest_of(before, digest, place)[:24]}"
-    summary = f"{count} files, {last.files or 'unknown'} at the last request"
-    now = json.dumps({"digest": digest, "key": key, "files": count, "collection": place})
+    attempt = last.attempt + 1 if is_repeated else 1
+    summary = f"{count} files, {last.files or 'unknown'} at the last request, attempt {attempt}"
+    now = json.dumps(asdict(_Cursor(digest, key, count, place, attempt)))
     return Look(summary, DropRequest(key, now, summary, digest))

@@ -11,7 +11,7 @@ import pytest
 
 from domain_embed_pipeline.drops.indexed import IndexedState
 from domain_embed_pipeline.drops.listing import content_digest, list_corpus, read_contents
-from domain_embed_pipeline.drops.watching import DropRequest, Look, WatchSettings, WatchStore, look_at
+from domain_embed_pipeline.drops.watching import DropRequest, Known, Look, WatchSettings, WatchStore, look_at
 
 QUIET = 10.0
 TICK = 15.0
@@ -28,6 +28,7 @@ class Watcher:
     indexed: IndexedState | None = None
     live: str | None = None
     requests: list[DropRequest] = field(default_factory=list)
+    failed: set[str] = field(default_factory=set)
 
     @property
     def documents(self) -> Path:
@@ -38,9 +39,7 @@ class Watcher:
         look = look_at(
             str(self.documents),
             store=WatchStore(self.folder / "state"),
-            cursor=self.cursor,
-            indexed=self.indexed,
-            live_collection=self.live,
+            known=Known(self.cursor, self.indexed, self.live, self.failed.__contains__),
             now=self.now,
             settings=self.settings,
         )
@@ -161,6 +160,17 @@ def test_a_request_that_has_not_succeeded_is_not_repeated_but_told(watcher: Watc
     watcher.write("new.md", "new")
     (request,) = watcher.ticks(3)
     assert request.run_key in watcher.tick().reason
+
+
+def test_a_run_that_failed_is_asked_for_again_three_times_in_all(watcher: Watcher) -> None:
+    watcher.write("new.md", "new")
+    for _ in range(10):
+        watcher.tick()
+        watcher.failed.update(request.run_key for request in watcher.requests)
+    assert len(watcher.requests) == len({request.run_key for request in watcher.requests}) == 3
+    assert "3 runs for these 4 files failed" in watcher.tick().reason
+    watcher.write("newer.md", "newer")
+    assert len(watcher.ticks(3)) == 1
 
 
 def test_a_return_to_an_earlier_state_has_a_key_of_its_own(watcher: Watcher) -> None:
