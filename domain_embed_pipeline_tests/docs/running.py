@@ -71,6 +71,8 @@ def _write_data(folder: Path) -> PlantedCorpus:
     planted.corpus.rename(folder / "documents")
     (folder / "data" / "artifacts").mkdir(parents=True)
     shutil.copy(folder / "questions.jsonl", folder / "data" / "questions.jsonl")
+    shutil.copytree(planted.queries, folder / "benchmark")
+    shutil.copy(folder / "documents" / "corpus.jsonl", folder / "benchmark")
     (folder / "clicks.csv").write_text("query,chunk_id,score\nhow is ask1 ask0,d1,3\n", encoding="utf-8")
     return planted
 
