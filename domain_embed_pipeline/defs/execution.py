@@ -246,4 +246,9 @@ def cause_of_failure(event: dg.DagsterEvent) -> str:
     error = event.step_failure_data.error
     while error is not None and error.cause is not None:
         error = error.cause
+    if error is not None and error.cls_name == "ChildProcessCrashException":
+        return (
+            "The step's process was ended from outside; mostly the system's memory had run out. Fix: run again, what "
+            "is stored is found; close other programs, or lower mini_batch_size and max_length."
+        )
     return error.message.strip() if error is not None else ""
