@@ -246,14 +246,18 @@ class ModelRegistry:
         return found
 
     def judge(self, model_version: str, judgement: Judgement) -> ModelVersion:
-        """Put a judgement into the version's manifest and on its card; the one before it is replaced.
+        """Put a judgement into the version's manifest and on its card; another one before it is replaced.
 
         Raises:
             ModelVersionNotFoundError: If there is no such version.
         """
         from domain_embed_pipeline.registry.model_card import model_card
 
-        manifest = dataclasses.replace(self.manifest(model_version), judgement=judgement)
+        before = self.manifest(model_version)
+        known = before.judgement
+        if known is not None and dataclasses.replace(judgement, judged_at=known.judged_at) == known:
+            return before
+        manifest = dataclasses.replace(before, judgement=judgement)
         folder = self.folder(model_version)
         _replace_file(folder / "manifest.json", _manifest_text(manifest))
         if manifest.kind != "base":

@@ -258,6 +258,12 @@ def test_a_later_judgement_replaces_the_one_before(registry: ModelRegistry) -> N
     assert judged is not None and judged.verdict == "worse"
 
 
+def test_the_same_judgement_again_changes_nothing(registry: ModelRegistry) -> None:
+    registry.save(VERSION)
+    first = registry.judge("model-1", JUDGEMENT)
+    assert registry.judge("model-1", dataclasses.replace(JUDGEMENT, judged_at="2030-01-01T00:00:00+00:00")) == first
+
+
 def test_an_unknown_version_cannot_be_judged(registry: ModelRegistry) -> None:
     with pytest.raises(ModelVersionNotFoundError):
         registry.judge("model-9", JUDGEMENT)
