@@ -66,6 +66,7 @@ def test_it_learns_from_plain_questions(beir: BeirFolder, tiny_model: str, tmp_p
     assert _hits_at_5(trained) > _hits_at_5(untrained) + 0.2
 
 
+@pytest.mark.slow
 def test_the_checkpoint_of_the_smallest_evaluation_loss_is_taken(tiny_model: str, tmp_path: Path) -> None:
     from sentence_transformers import SentenceTransformer
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -57,9 +59,13 @@ def test_a_document_keeps_its_side_when_others_come_go_or_change_places(
     rng.shuffle(changed)
     now = split_of(split_documents(_corpus(changed), has_user_queries=False, settings=_SMALL))
     moved = {name for name in sides.keys() & now.keys() if sides[name] != now[name]}
-    # A side that would be empty is given one document; nothing else ever moves.
-    assert all("train" in (sides[name], now[name]) for name in moved)
+    # A side that would be empty is given one document, which may be another one later; nothing else ever moves.
+    assert all("train" in (sides[name], now[name]) or (_alone(name, sides) and _alone(name, now)) for name in moved)
     assert len(moved) <= 4
+
+
+def _alone(name: str, sides: Mapping[str, str]) -> bool:
+    return Counter(sides.values())[sides[name]] == 1
 
 
 @settings(max_examples=15, deadline=None)

@@ -58,6 +58,7 @@ def test_the_model_is_that_of_the_best_checkpoint(trained: TrainedStage, tiny_mo
     assert score.means()["recall_at_5"] == dict(recalls_of(trained))[trained.best_step]
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
     trained: TrainedStage, tiny_model: str, tmp_path: Path
 ) -> None:
@@ -184,6 +185,7 @@ def test_float16_without_a_gpu_is_refused(tiny_model: str, tmp_path: Path) -> No
         train_planted(tiny_model, tmp_path / "stage", dataclasses.replace(QUICK, precision="float16"))
 
 
+@pytest.mark.slow
 def test_bfloat16_on_a_cpu_trains_float32_weights(tiny_model: str, tmp_path: Path) -> None:
     import torch
 
@@ -192,6 +194,7 @@ def test_bfloat16_on_a_cpu_trains_float32_weights(tiny_model: str, tmp_path: Pat
     assert losses_of(stage)[-1] < 1
 
 
+@pytest.mark.slow
 def test_gradient_checkpointing_gives_the_same_weights(trained: TrainedStage, tiny_model: str, tmp_path: Path) -> None:
     stage = train_planted(tiny_model, tmp_path / "stage", dataclasses.replace(QUICK, gradient_checkpointing=True))
     assert weights_of(stage).allclose(weights_of(trained), atol=1e-4)

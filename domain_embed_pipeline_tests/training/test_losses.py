@@ -71,6 +71,7 @@ def narrow_recall(stage: TrainedStage) -> float:
 
 
 @pytest.mark.parametrize("mini_batch_size", [None, pytest.param(8, marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_matryoshka_makes_few_dimensions_useful(tiny_model: str, tmp_path: Path, mini_batch_size: int | None) -> None:
     from domain_embed_pipeline.training import dev_evaluator
 
@@ -100,6 +101,7 @@ def test_an_encoder_narrower_than_its_model_gives_the_first_dimensions(tiny_mode
     assert np.allclose(narrow.encode_queries(ANCHORS), first / np.linalg.norm(first, axis=1, keepdims=True), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_guided_training_learns(tiny_model: str, tmp_path: Path) -> None:
     teacher = train_planted(tiny_model, tmp_path / "teacher")
     teacher.model.save_pretrained(str(tmp_path / "guide"))

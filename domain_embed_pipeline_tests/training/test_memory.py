@@ -70,6 +70,7 @@ def largest_difference(one: TrainedStage, other: TrainedStage) -> float:
     return (weights_of(one) - weights_of(other)).abs().max().item()
 
 
+@pytest.mark.slow
 def test_in_single_precision_the_vectors_are_the_same(tiny_model: str, tmp_path: Path) -> None:
     stage = train(tiny_model, tmp_path / "stage", room_for=5, double=False)
     undisturbed = train(tiny_model, tmp_path / "undisturbed", double=False)

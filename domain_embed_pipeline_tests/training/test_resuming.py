@@ -53,6 +53,7 @@ def test_an_interrupted_training_ends_with_the_weights_of_an_undisturbed_one(
     assert [point.step for point in resumed.history] == [point.step for point in expected.history]
 
 
+@pytest.mark.slow
 def test_checkpoints_of_other_settings_are_not_gone_on_from(
     tiny_model: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -65,6 +66,7 @@ def test_checkpoints_of_other_settings_are_not_gone_on_from(
     assert weights_of(resumed).equal(weights_of(train_planted(tiny_model, tmp_path / "clean", other)))
 
 
+@pytest.mark.slow
 def test_disk_holds_the_best_and_the_newest_checkpoint_only(tiny_model: str, tmp_path: Path) -> None:
     seen: list[int] = []
     with pytest.MonkeyPatch.context() as patch:

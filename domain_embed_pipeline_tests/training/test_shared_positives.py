@@ -84,6 +84,7 @@ def test_fewer_rows_get_more_epochs_so_that_the_steps_stay() -> None:
     assert epochs_for(400, 100) == 12.0
 
 
+@pytest.mark.slow
 def test_training_ranks_siblings_as_anchors_and_not_as_negatives(tiny_model: str, tmp_path: Path) -> None:
     from domain_embed_pipeline_tests.training.scenario import QUICK, encoder_of
 
