@@ -56,7 +56,7 @@ class RunScreen:
 
     def show(self, event: RunEvent) -> None:
         """Show what happened."""
-        if event.kind == "step_started" and "__" not in event.step:
+        if event.kind == "step_started" and not self._is_check(event.step):
             self._steps[event.step] = self._progress.add_task(event.step, total=1, line="")
         elif event.kind in ("step_succeeded", "step_failed"):
             self._finish(event)
@@ -64,6 +64,10 @@ class RunScreen:
             self._progress.console.print(f"[yellow]check[/] {event.step}: {event.message}", highlight=False)
         elif event.kind == "log" and event.step in self._steps:
             self._log(event)
+
+    def _is_check(self, step: str) -> bool:
+        """A check's step is named `<asset>_<check>` and comes after its asset's."""
+        return any(step.startswith(f"{asset}_") for asset in self._steps)
 
     def _finish(self, event: RunEvent) -> None:
         if event.step not in self._steps:

@@ -199,7 +199,7 @@ def _dollars_per_month(alternative: Alternative, workload: Workload) -> float:
 def _keep_sentence(kept: ComparatorResult, verdict: Verdict) -> str:
     quality = f"Recall@5 {kept.recall_at_5:.3f}"
     if verdict == "better":
-        return f"Fine-tune: the {kept.name} ({quality}) is better than anything the base model gave."
+        return f"Fine-tune: the {kept.name} ({quality}) is better than the base model as it is."
     shown = "is worse" if verdict == "worse" else "was not shown to be better"
     if kept.kind == "bm25":
         return f"Use BM25 alone ({quality}): fine-tuning {shown}, and no model that was tried does better."

@@ -109,7 +109,7 @@ def test_latency_without_a_query_is_refused() -> None:
 def test_a_better_fine_tuned_model_is_recommended() -> None:
     lines = [line("fine-tuned model", "tuned", 0.65), line("base model", "base", 0.4)]
     advice = recommend(lines, comparison=BETTER, workload=WORKLOAD)
-    assert advice == "Fine-tune: the fine-tuned model (Recall@5 0.650) is better than anything the base model gave."
+    assert advice == "Fine-tune: the fine-tuned model (Recall@5 0.650) is better than the base model as it is."
 
 
 def test_an_unproved_gain_keeps_the_best_without_fine_tuning() -> None:
