@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from domain_embed_pipeline.encoding.spec import Encoder
+from domain_embed_pipeline.encoding.vectors import unit_length
 from domain_embed_pipeline.ids import version_of
 from domain_embed_pipeline.records import Chunk, Corpus, EvaluationSet, TrainingPair
 
@@ -74,13 +75,6 @@ def encode_chunks(encoder: Encoder, chunks: Sequence[Chunk]) -> np.ndarray:
     np.add.at(sums, rows, asked)
     expanded = np.unique(rows)
     vectors = passages.copy()
-    mixed = (1 - QUESTION_SHARE) * _unit(passages[expanded]) + QUESTION_SHARE * _unit(sums[expanded])
-    vectors[expanded] = _unit(mixed)
+    mixed = (1 - QUESTION_SHARE) * unit_length(passages[expanded]) + QUESTION_SHARE * unit_length(sums[expanded])
+    vectors[expanded] = unit_length(mixed)
     return vectors
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    import numpy as np
-
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.where(lengths == 0, 1, lengths)

@@ -13,6 +13,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from domain_embed_pipeline.encoding.spec import Encoder
+from domain_embed_pipeline.encoding.vectors import unit_length
 from domain_embed_pipeline.pairs.records import Leak
 from domain_embed_pipeline.records import EvaluationSet, TrainingPair
 
@@ -42,7 +43,7 @@ class ParaphraseIndex:
         """Encode the queries, and measure on `pairs` how near different questions of one passage are."""
         self._encoder, self._clusters = encoder, chunk_clusters
         self._queries = evaluation_set.queries
-        self._vectors = _unit(encoder.encode_queries([query.text for query in self._queries]))
+        self._vectors = unit_length(encoder.encode_queries([query.text for query in self._queries]))
         self._asked: dict[str, set[int]] = defaultdict(set)
         number = {query.query_id: place for place, query in enumerate(self._queries)}
         for row in evaluation_set.qrels:
@@ -58,7 +59,7 @@ class ParaphraseIndex:
         texts = list(pairs_by_text)
         for start in range(0, len(texts), _TEXTS_AT_ONCE):
             block = texts[start : start + _TEXTS_AT_ONCE]
-            scores = _unit(self._encoder.encode_queries(block)) @ self._vectors.T
+            scores = unit_length(self._encoder.encode_queries(block)) @ self._vectors.T
             for text, row in zip(block, scores, strict=True):
                 yield from self._of_text(text, row, pairs_by_text[text])
 
@@ -88,7 +89,7 @@ def _usual_similarity(pairs: Sequence[TrainingPair], encoder: Encoder, quantile:
         texts += group
     if len(places) < _FEWEST_COSINES:
         return None
-    vectors = _unit(encoder.encode_queries(texts))
+    vectors = unit_length(encoder.encode_queries(texts))
     left, right = np.array(places).T
     return float(np.quantile((vectors[left] * vectors[right]).sum(axis=1), quantile))
 
@@ -102,9 +103,3 @@ def _anchors_by_passage(pairs: Sequence[TrainingPair]) -> list[list[str]]:
     several = [chunk_id for chunk_id in sorted(found) if len(found[chunk_id]) > 1]
     # By id and not by text: in alphabetical order one style of asking would come first.
     return [list(found[chunk_id])[:_ANCHORS_A_PASSAGE] for chunk_id in several[:_SAMPLED_PASSAGES]]
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    import numpy as np
-
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from domain_embed_pipeline.encoding.spec import Encoder, EncoderSpec
+from domain_embed_pipeline.encoding.vectors import unit_length
 from domain_embed_pipeline.errors import TrainingDivergedError
 from domain_embed_pipeline.training.dev_set import DevGoal, score_vectors
 from domain_embed_pipeline.training.rows import TrainingRow
@@ -89,9 +90,7 @@ class DevMeter:
 
 def _first(vectors: np.ndarray, width: int) -> np.ndarray:
     """The first dimensions of vectors, at unit length."""
-    narrow = vectors[:, :width]
-    lengths = np.linalg.norm(narrow, axis=1, keepdims=True)
-    return narrow / np.where(lengths == 0, 1, lengths)
+    return unit_length(vectors[:, :width])
 
 
 def as_evaluator(meter: DevMeter) -> Any:
