@@ -28,6 +28,7 @@ T = TypeVar("T")
 
 SCROLL_PAGE = 2_000
 DELETE_BATCH = 1_000
+PAYLOAD_BATCH = 128
 
 
 def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
@@ -163,6 +164,34 @@ def delete_points(client: QdrantClient, collection: str, *, point_ids: Iterable[
         )
         deleted += len(batch)
     return deleted
+
+
+def rewrite_payloads(
+    client: QdrantClient,
+    collection: str,
+    *,
+    chunks: Iterable[Chunk],
+    frameworks: tuple[Framework, ...],
+    retries: RetryPolicy,
+) -> None:
+    """Replace the payloads of chunks that are there; their vectors stay."""
+    from qdrant_client import models
+
+    for batch in batches(chunks, PAYLOAD_BATCH):
+        operations = [
+            models.OverwritePayloadOperation(
+                overwrite_payload=models.SetPayload(
+                    payload=payload_of(chunk, frameworks), points=[point_id_of(chunk.chunk_id)]
+                )
+            )
+            for chunk in batch
+        ]
+        retries.run(
+            f"payloads of {collection}",
+            lambda operations=operations: client.batch_update_points(
+                collection, update_operations=operations, wait=True
+            ),
+        )
 
 
 def point_count(client: QdrantClient, collection: str, *, retries: RetryPolicy) -> int:

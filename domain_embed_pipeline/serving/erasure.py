@@ -6,22 +6,19 @@ hold a corpus (`updates`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from domain_embed_pipeline.ids import point_id_of
 from domain_embed_pipeline.records import Chunk
-from domain_embed_pipeline.serving.contents import SCROLL_PAGE, batches, delete_points, point_count
-from domain_embed_pipeline.serving.metadata import CollectionMetadata, collections_of, write_metadata
-from domain_embed_pipeline.serving.payload import payload_of
+from domain_embed_pipeline.serving.contents import SCROLL_PAGE, delete_points, point_count, rewrite_payloads
+from domain_embed_pipeline.serving.metadata import collections_of, write_metadata
 from domain_embed_pipeline.serving.retries import RetryPolicy
 from domain_embed_pipeline.serving.store import is_embedded, persist
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
-
-_BATCH = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +51,7 @@ def erase_document(
         alone = [chunk for chunk in held if chunk.document_ids == (document_id,)]
         rest = [_without(chunk, document_id) for chunk in held if chunk.document_ids != (document_id,)]
         delete_points(client, name, point_ids=[point_id_of(chunk.chunk_id) for chunk in alone], retries=retries)
-        _rewrite(client, metadata, rest, retries)
+        rewrite_payloads(client, metadata.collection, chunks=rest, frameworks=metadata.frameworks, retries=retries)
         if alone:
             left = point_count(client, name, retries=retries)
             write_metadata(client, name, {"point_count": left}, retries=retries)
@@ -107,23 +104,3 @@ def _chunk_of(payload: dict[str, Any]) -> Chunk:
 def _without(chunk: Chunk, document_id: str) -> Chunk:
     rest = tuple(name for name in chunk.document_ids if name != document_id)
     return Chunk(chunk.chunk_id, chunk.text, chunk.title, rest, chunk.external_ids, 0, 0)
-
-
-def _rewrite(client: QdrantClient, metadata: CollectionMetadata, chunks: Sequence[Chunk], retries: RetryPolicy) -> None:
-    from qdrant_client import models
-
-    for batch in batches(chunks, _BATCH):
-        operations = [
-            models.OverwritePayloadOperation(
-                overwrite_payload=models.SetPayload(
-                    payload=payload_of(chunk, metadata.frameworks), points=[point_id_of(chunk.chunk_id)]
-                )
-            )
-            for chunk in batch
-        ]
-        retries.run(
-            f"payloads of {metadata.collection}",
-            lambda operations=operations: client.batch_update_points(
-                metadata.collection, update_operations=operations, wait=True
-            ),
-        )

@@ -17,7 +17,14 @@ from domain_embed_pipeline.encoding.spec import Encoder
 from domain_embed_pipeline.errors import EncoderMismatchError, ServingError
 from domain_embed_pipeline.ids import point_id_of
 from domain_embed_pipeline.records import Chunk
-from domain_embed_pipeline.serving.contents import batches, delete_points, points_of, stored_digests, upload
+from domain_embed_pipeline.serving.contents import (
+    batches,
+    delete_points,
+    points_of,
+    rewrite_payloads,
+    stored_digests,
+    upload,
+)
 from domain_embed_pipeline.serving.metadata import CollectionMetadata, read_metadata, write_metadata
 from domain_embed_pipeline.serving.payload import DIGEST_KEY, payload_of
 from domain_embed_pipeline.serving.records import Reconciliation
@@ -83,7 +90,7 @@ def reconcile_collection(
     ]
     batches_ = _encoded_batches(missing, encoder, metadata)
     added = upload(client, name, points=batches_, parallel=PARALLEL_UPLOADS, retries=retries)
-    _rewrite_payloads(client, metadata, changed, retries)
+    rewrite_payloads(client, name, chunks=changed, frameworks=metadata.frameworks, retries=retries)
     deleted = delete_points(client, name, point_ids=surplus, retries=retries)
     _require_exact(client, name, set(wanted), retries)
     write_metadata(client, name, {"content_version": corpus_version, "point_count": len(wanted)}, retries=retries)
@@ -134,27 +141,6 @@ def _encoded_batches(chunks: Sequence[Chunk], encoder: Encoder, metadata: Collec
     for batch in batches(chunks, BATCH_SIZE):
         vectors = encode_chunks(encoder, batch)
         yield points_of(batch, vectors, sparse=sparse, frameworks=metadata.frameworks)
-
-
-def _rewrite_payloads(
-    client: QdrantClient, metadata: CollectionMetadata, chunks: Sequence[Chunk], retries: RetryPolicy
-) -> None:
-    from qdrant_client import models
-
-    name = metadata.collection
-    for batch in batches(chunks, BATCH_SIZE):
-        operations = [
-            models.OverwritePayloadOperation(
-                overwrite_payload=models.SetPayload(
-                    payload=payload_of(chunk, metadata.frameworks), points=[point_id_of(chunk.chunk_id)]
-                )
-            )
-            for chunk in batch
-        ]
-        retries.run(
-            f"payloads of {name}",
-            lambda operations=operations: client.batch_update_points(name, update_operations=operations, wait=True),
-        )
 
 
 def _require_exact(client: QdrantClient, name: str, wanted: set[str], retries: RetryPolicy) -> None:
