@@ -32,6 +32,7 @@ class _Deployment(Workspace):
 
     @functools.cached_property
     def corpus(self) -> Corpus:
+        """Read from the documents at the first look."""
         return self.load_corpus()
 
 

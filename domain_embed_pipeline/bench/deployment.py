@@ -64,6 +64,7 @@ class TimedRegistry(ModelRegistry):
         spec = self.manifest(model_version).encoder
 
         def load() -> TimedEncoder:
+            """The encoder itself, loaded at the first text that the cache does not hold."""
             return TimedEncoder(load_encoder(self.verified_folder(model_version), spec), self._watch, self._add)
 
         return CachedEncoder(spec, load=load, cache=self.vector_cache(spec))

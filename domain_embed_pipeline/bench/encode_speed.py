@@ -39,10 +39,12 @@ def encode_speed(folder: Path, *, base_model: str, repeats: int = REPEATS) -> Sp
     ours = np.zeros_like(theirs)
 
     def tutorial(part: list[int]) -> None:
+        """As public recipes do: the library's own call on the chosen texts."""
         chosen = [texts[place] for place in part]
         theirs[part] = plain.encode(chosen, normalize_embeddings=True, show_progress_bar=False)
 
     def our_way(part: list[int]) -> None:
+        """The same texts through the encoder that the pipeline uses."""
         ours[part] = encoder.encode_passages([texts[place] for place in part])
 
     for warm in (plain.encode, encoder.encode_passages):

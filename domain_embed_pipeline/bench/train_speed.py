@@ -94,10 +94,13 @@ def _step_clock() -> Any:
     from transformers import TrainerCallback
 
     class StepClock(TrainerCallback):
+        """Notes wall and processor seconds at the end of every step."""
+
         def __init__(self) -> None:
             self.ends: list[tuple[float, float]] = []
 
         def on_step_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+            """Called by the trainer, after the optimizer's step."""
             self.ends.append((time.perf_counter(), time.process_time()))
 
         def seconds(self) -> tuple[float, float]:

@@ -31,6 +31,7 @@ class _MergedChunk:
         """External id, and the document that gave it."""
 
     def record(self, chunk_id: str) -> Chunk:
+        """The chunk with all its places; its position is the one in the first document by id."""
         document_ids = tuple(sorted(self.positions))
         return Chunk(
             chunk_id=chunk_id,
@@ -56,6 +57,7 @@ class _Tally:
         self.contents: list[str] = []
 
     def record(self, document_id: str) -> Document:
+        """The document; where several texts bear its id, the digest is of all of them, whatever their order."""
         only = self.contents[0] if len(self.contents) == 1 else digest_of("document", *sorted(self.contents))
         return Document(document_id, only, self.media_type, self.byte_count, self.chunk_count)
 

@@ -48,6 +48,7 @@ def _fast_counter(path: Path) -> TokenCounter:
     tokenizer.no_padding()
 
     def count_tokens(text: str, /) -> int:
+        """Tokens of a text by the Rust tokenizer, special tokens not counted."""
         return len(tokenizer.encode(text, add_special_tokens=False))
 
     return count_tokens
@@ -65,6 +66,7 @@ def _slow_counter(folder: Path) -> TokenCounter:
         ) from error
 
     def count_tokens(text: str, /) -> int:
+        """Tokens of a text by the Python tokenizer, special tokens not counted."""
         return len(tokenizer.tokenize(text))
 
     return count_tokens

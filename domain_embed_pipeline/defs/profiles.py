@@ -82,6 +82,7 @@ def defaults_of(asset: str, *, profile: str | None = None) -> Callable[[type[C]]
     """
 
     def change(config_class: type[C]) -> type[C]:
+        """The same class with other defaults; Dagster reads them from the class."""
         for name, value in PROFILES[profile or DeploymentSettings().profile].get(asset, {}).items():
             config_class.model_fields[name].default = value
         config_class.model_rebuild(force=True)

@@ -21,6 +21,7 @@ def end_with_parent_process() -> None:
         return
 
     def follow() -> None:
+        """Blocks until the parent ends, then ends this process without clean-up."""
         parent.join()
         os._exit(1)
 

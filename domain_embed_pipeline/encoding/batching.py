@@ -82,6 +82,7 @@ def rows_of(features: Features, rows: Sequence[int], width: int) -> Features:
     tokens = slice(None, width) if _padded_side(mask) == "right" else slice(mask.shape[1] - width, None)
 
     def cut(value: Any) -> Any:
+        """Only tensors with one row a text are cut; those with one column a token, in both directions."""
         if not isinstance(value, torch.Tensor) or value.ndim == 0 or value.shape[0] != mask.shape[0]:
             return value
         return value[index, tokens] if value.ndim == 2 and value.shape[1] == mask.shape[1] else value[index]

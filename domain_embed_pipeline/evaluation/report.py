@@ -98,6 +98,7 @@ def changed_queries(
     pairs = list(zip(reference.served_query_results, candidate.served_query_results, strict=True))
 
     def change(pair: tuple[QueryResult, QueryResult]) -> float:
+        """nDCG@10 after, less before."""
         return pair[1].ndcg_at_10 - pair[0].ndcg_at_10
 
     improved = sorted((pair for pair in pairs if change(pair) > 0), key=lambda pair: (-change(pair), pair[0].query_id))

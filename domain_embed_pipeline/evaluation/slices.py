@@ -155,9 +155,11 @@ class _Features:
         self._thirds = [int(bound) for bound in np.quantile(lengths, [1 / 3, 2 / 3])] if lengths else [0, 0]
 
     def folder(self, query: EvaluationQuery) -> str:
+        """Folder of the first answer's document."""
         return str(PurePosixPath(self._answers(query)[0].document_id).parent)
 
     def chunk_length(self, query: EvaluationQuery) -> str:
+        """By the median of its answers' words, in thirds of the corpus."""
         words = np.median([len(chunk.text.split()) for chunk in self._answers(query)])
         short, long = self._thirds
         if words <= short:
@@ -165,20 +167,24 @@ class _Features:
         return f"2 middle (up to {long} words)" if words <= long else f"3 long (over {long} words)"
 
     def query_length(self, query: EvaluationQuery) -> str:
+        """In words, by fixed bounds, so that sets can be compared."""
         words = len(query.text.split())
         return "1 to 3 words" if words <= 3 else "4 to 8 words" if words <= 8 else "9 words and more"
 
     def overlap(self, query: EvaluationQuery) -> str:
+        """Share of the query's terms that its best answer holds."""
         terms = self._query_terms(query)
         share = max(len(terms & self._terms[chunk.chunk_id]) for chunk in self._answers(query)) / max(1, len(terms))
         return "1 up to a third" if share <= 1 / 3 else "2 up to two thirds" if share <= 2 / 3 else "3 nearly all"
 
     def rare_terms(self, query: EvaluationQuery) -> str:
+        """Whether a term of the query stands in at most one of 1,000 chunks, and in one at least."""
         limit = max(1, len(self._chunks) // 1000)
         rare = any(0 < self._frequency[term] <= limit for term in self._query_terms(query))
         return "has one" if rare else "has none"
 
     def language(self, query: EvaluationQuery) -> str:
+        """Of the answers; queries are too short for the detector."""
         return _language_of(" ".join(chunk.text for chunk in self._answers(query))[:_READ_CHARACTERS])
 
     def _query_terms(self, query: EvaluationQuery) -> frozenset[int]:

@@ -175,6 +175,7 @@ def _without_leaks(pairs: Sequence[TrainingPair], leaks: Sequence[Leak]) -> Filt
     first = {leak.pair_id: leak for leak in sorted(leaks, key=lambda leak: -DETECTORS.index(leak.detector))}
 
     def verdict(pair: TrainingPair) -> Verdict | None:
+        """How near which query is."""
         leak = first.get(pair.pair_id)
         return (f"leak_{leak.detector}", f"{leak.similarity:.2f}: {leak.query}") if leak else None
 

@@ -138,6 +138,7 @@ class BatchCreator:
         session = self._session
 
         def look() -> str | None:
+            """Batches that the ledger knows cannot be the one that was lost."""
             return find_created_batch(session.client, batch, known=self._rows.known_batch_ids())
 
         until = time.monotonic() + (session.settings.batch_adopt_grace_s if patient else 0.0)

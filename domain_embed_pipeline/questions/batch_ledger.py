@@ -69,6 +69,7 @@ class BatchLedger:
         ]
 
         def write(connection: sa.Connection) -> None:
+            """The batch and its places together, so that no place is without a batch."""
             connection.execute(sa.insert(batches), [row])
             connection.execute(sa.insert(batch_items), item_rows)
 
@@ -101,6 +102,7 @@ class BatchLedger:
         }
 
         def write(connection: sa.Connection) -> None:
+            """Our batch is open again, the other one is remembered as not ours."""
             mine = batches.c.intent_id == intent_id
             connection.execute(sa.update(batches).where(mine).values(state="intended", batch_id=None, created_at=None))
             connection.execute(sa.insert(batches).values(row))

@@ -292,6 +292,7 @@ def _usage(usage: Mapping[str, Any]) -> Usage:
     """Usage with every absent or null counter as 0; cache writes without a breakdown count as 5-minute ones."""
 
     def count(values: Mapping[str, Any], name: str) -> int:
+        """Absent and null both mean none."""
         return int(values.get(name) or 0)
 
     written = usage.get("cache_creation") or {}

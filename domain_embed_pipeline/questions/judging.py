@@ -187,9 +187,11 @@ class _JudgingSession(AskingSession):
         self._subjects = subjects
 
     def request_for(self, chunk: Chunk) -> dict[str, Any]:
+        """Parameters of one message that asks for a verdict."""
         return build_judge_request(self._subjects[chunk.chunk_id], self.settings)
 
     def bound_usd(self, chunk: Chunk, *, batch: bool) -> float:
+        """Most that the verdict can cost, in dollars."""
         return cost_bound_usd(
             len((_system_prompt(self.settings) + json.dumps(_SCHEMA)).encode()),
             len(_user_prompt(self._subjects[chunk.chunk_id], self.settings).encode()),
@@ -199,6 +201,7 @@ class _JudgingSession(AskingSession):
         )
 
     def parse(self, chunk_id: str, received: ReceivedAnswer) -> ParsedAnswer:
+        """The verdict as a question whose style is yes or no: so the ledger stores it like any answer."""
         return parse_judgement(received, self._subjects[chunk_id].anchor)
 
 

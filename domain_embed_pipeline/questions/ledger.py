@@ -127,6 +127,7 @@ class Ledger:
         rows = [_row_of(key, answer) for answer in answers]
 
         def write(connection: sa.Connection) -> int:
+            """How many were new: a delivery that is there already is left as it is."""
             return sum(self._insert_new(connection, responses, row, ["delivery_key"]) for row in rows)
 
         return self.write(write)
@@ -146,6 +147,7 @@ class Ledger:
         rows = [(response_id, _parsed_columns(answer)) for response_id, answer in parsed]
 
         def write(connection: sa.Connection) -> None:
+            """The raw text stays; only what was read from it changes."""
             for response_id, columns in rows:
                 connection.execute(sa.update(responses).where(responses.c.response_id == response_id).values(columns))
 
@@ -170,6 +172,7 @@ class Ledger:
         ]
 
         def write(connection: sa.Connection) -> int:
+            """How many were new: one question of one generator is there once."""
             unique = ["question_id", "generator"]
             return sum(self._insert_new(connection, recorded_questions, row, unique) for row in rows)
 
@@ -208,6 +211,7 @@ class Ledger:
         parts = list(_slices(chunk_ids))
 
         def write(connection: sa.Connection) -> int:
+            """Rows erased from all tables."""
             count = 0
             for part in parts:
                 for table in (responses, recorded_questions, batch_items):

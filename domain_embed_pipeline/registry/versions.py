@@ -273,6 +273,7 @@ class ModelRegistry:
         manifest = self.manifest(model_version)
 
         def load() -> Encoder:
+            """The encoder itself, loaded at the first text that the cache does not hold."""
             return load_with_engine(self.verified_folder(model_version), manifest.encoder, self._engine)
 
         cache = self.vector_cache(manifest.encoder)

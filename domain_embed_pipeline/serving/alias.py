@@ -234,6 +234,7 @@ def _point_at(client: QdrantClient, alias: str, target: tuple[str, str | None], 
     delete = models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=alias))
 
     def update() -> None:
+        """Compare and move; run again after a failure, it finds its own move done."""
         current = _target_now(client, alias)
         if current != collection:
             _require_expected(alias, current, expected)

@@ -46,6 +46,7 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     pending = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def next_message() -> Message:
+        """What was read ahead, then what still comes."""
         return pending.pop() if pending else await receive()
 
     return next_message

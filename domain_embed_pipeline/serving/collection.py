@@ -177,6 +177,7 @@ def _create(client: QdrantClient, plan: CollectionPlan, name: str, retries: Retr
     )
 
     def create() -> None:
+        """Does nothing where an earlier attempt succeeded."""
         # A request that timed out may have been carried out.
         if name not in collection_names(client, retries=retries):
             client.create_collection(name, metadata=metadata.to_payload(), **_layout(client, plan))

@@ -124,6 +124,7 @@ def upload(
     """
 
     def send(batch: list[PointStruct]) -> int:
+        """Write one batch and wait for it; how many points it had."""
         retries.run(
             f"upload of {len(batch)} points to {collection}",
             lambda: client.upsert(collection_name=collection, points=batch, wait=True),

@@ -95,6 +95,7 @@ class _Metrics:
         )
 
     def show_live(self, collection: str, model_version: str) -> None:
+        """Only one collection is live: the series of the one before ends."""
         self.live.clear()
         self.live.labels(collection, model_version).set(1)
 
@@ -121,6 +122,7 @@ class _Service:
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
+        """The batchers run and the retriever is open as long as the application."""
         self.search.start()
         self.embed.start()
         try:
@@ -131,6 +133,7 @@ class _Service:
             self.retriever.close()
 
     async def within_time(self, answer: Awaitable[Any]) -> Any:
+        """The awaited answer; status 504 when it takes longer than the settings allow."""
         try:
             return await asyncio.wait_for(answer, self.settings.timeout_s)
         except TimeoutError:
@@ -167,6 +170,7 @@ def build_app(retriever: Retriever, settings: ServiceSettings) -> FastAPI:
 
 def _key_check(settings: ServiceSettings) -> Callable[[Request], None]:
     def require_key(request: Request) -> None:
+        """Status 401 without a key that the settings accept, as bearer token or `api-key` header."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         given = token.strip() if scheme.lower() == "bearer" else request.headers.get("api-key")
         if not settings.accepts(given):
@@ -181,6 +185,7 @@ def _add_search_routes(app: FastAPI, service: _Service) -> None:
 
     @app.post("/search", dependencies=guarded)
     async def search(body: SearchBody) -> dict[str, Any]:
+        """The nearest chunks, best first."""
         _require(len(body.query) <= settings.max_query_chars, f"query is longer than {settings.max_query_chars}")
         _require(1 <= body.k <= settings.max_k, f"k must be 1 to {settings.max_k}")
         request = SearchRequest(body.query, body.k, body.filter)
@@ -190,6 +195,7 @@ def _add_search_routes(app: FastAPI, service: _Service) -> None:
 
     @app.post("/v1/embeddings", dependencies=guarded)
     async def embeddings(body: EmbeddingsBody) -> dict[str, Any]:
+        """Vectors in the shape of OpenAI's API."""
         texts = (body.input,) if isinstance(body.input, str) else tuple(body.input)
         _require(1 <= len(texts) <= settings.max_texts, f"input must be 1 to {settings.max_texts} texts")
         longest = max(len(text) for text in texts)
@@ -206,6 +212,7 @@ def _add_search_routes(app: FastAPI, service: _Service) -> None:
 
     @app.get("/v1/models", dependencies=guarded)
     async def models() -> dict[str, Any]:
+        """The one model that is live."""
         index = await asyncio.to_thread(service.retriever.live_index)
         row = {"id": index.metadata.model_version, "object": "model", "owned_by": "domain-embed"}
         return {"object": "list", "data": [row]}
@@ -214,6 +221,7 @@ def _add_search_routes(app: FastAPI, service: _Service) -> None:
 def _add_operations_routes(app: FastAPI, service: _Service) -> None:
     @app.get("/health")
     async def health() -> JSONResponse:
+        """200 when a live index can be reached, else 503."""
         try:
             await service.within_time(asyncio.to_thread(service.retriever.live_index))
         except Exception as error:
@@ -223,6 +231,7 @@ def _add_operations_routes(app: FastAPI, service: _Service) -> None:
 
     @app.get("/metrics", dependencies=[Depends(_key_check(service.settings))])
     async def metrics() -> PlainTextResponse:
+        """Prometheus text; what is live is left out while the store cannot be reached."""
         with contextlib.suppress(DomainEmbedError):
             index = await asyncio.to_thread(service.retriever.live_index)
             service.metrics.show_live(index.collection, index.metadata.model_version)
@@ -233,29 +242,35 @@ def _add_operations_routes(app: FastAPI, service: _Service) -> None:
 def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        """422, with places and kinds of the problems."""
         # The default answer repeats the input.
         problems = [{"where": [str(part) for part in row["loc"]][:4], "problem": row["type"]} for row in error.errors()]
         return _error(422, "the body is not as expected", problems=problems[:10])
 
     @app.exception_handler(ConfigurationError)
     async def unusable(_: Request, error: ConfigurationError) -> JSONResponse:
+        """400: what was asked cannot be answered, and the message says why."""
         return _error(400, error.message if len(error.message) <= 200 else "the request is not usable")
 
     @app.exception_handler(QueueFullError)
     async def full(_: Request, error: QueueFullError) -> JSONResponse:
+        """503: try again in a second."""
         return _error(503, "too many requests are waiting", headers={"Retry-After": "1"})
 
     @app.exception_handler(DomainEmbedError)
     async def unavailable(_: Request, error: DomainEmbedError) -> JSONResponse:
+        """503: the cause goes to the log, not to the caller."""
         logger.error("Cannot answer: %s", error)
         return _error(503, "the index cannot be searched now", headers={"Retry-After": "5"})
 
     @app.exception_handler(HTTPException)
     async def refused(_: Request, error: HTTPException) -> JSONResponse:
+        """What routes refuse, in the shape of all errors."""
         return _error(error.status_code, str(error.detail), headers=dict(error.headers or {}))
 
     @app.exception_handler(Exception)
     async def broken(_: Request, error: Exception) -> JSONResponse:
+        """500 without any detail; the server logs the traceback."""
         return _error(500, "internal error")
 
 
@@ -264,6 +279,7 @@ def _add_measuring(app: FastAPI, service: _Service) -> None:
 
     @app.middleware("http")
     async def measure(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        """Count and time every request; one that raises counts as status 500."""
         # Unknown paths share one label, or a scanner would fill the memory with time series.
         route = request.url.path if request.url.path in known else "other"
         started = time.perf_counter()

@@ -98,6 +98,8 @@ def as_evaluator(meter: DevMeter) -> Any:
     from sentence_transformers.base.evaluation import BaseEvaluator
 
     class DevRetrieval(BaseEvaluator):
+        """The meter in the shape that the trainer wants."""
+
         primary_metric = "dev_selection"
 
         def __call__(

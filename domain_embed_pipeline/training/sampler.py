@@ -48,6 +48,7 @@ class _Batch:
 
     @property
     def is_full(self) -> bool:
+        """Whether it has the asked number of rows."""
         return len(self.rows) >= self._size
 
     def take(self, row: int) -> bool:
@@ -125,6 +126,8 @@ class PlannedSampling:
         batches = self._batches
 
         class PlannedBatchSampler(DefaultBatchSampler):
+            """Gives the batches as they were planned."""
+
             def __iter__(self) -> Iterator[list[int]]:
                 return iter(batches)
 

@@ -53,6 +53,8 @@ def sliced_ranking_loss(model: SentenceTransformer, ranking_loss: Any, plan: Sli
     import torch
 
     class SlicedRankingLoss(torch.nn.Module):
+        """Mean of the ranking loss over the anchor and its siblings, for every width."""
+
         def __init__(self) -> None:
             super().__init__()
             # The trainer puts the wrapped model (several processes) into every attribute of this name.
@@ -60,6 +62,7 @@ def sliced_ranking_loss(model: SentenceTransformer, ranking_loss: Any, plan: Sli
             self.ranking_loss = ranking_loss
 
         def forward(self, sentence_features: Any, labels: Any) -> Any:
+            """Loss of one batch, a scalar; columns are anchor, passages, siblings."""
             columns = embedded_columns(self.model, list(sentence_features), plan)
             anchor, *others = columns
             passages, siblings = others[: len(others) - plan.siblings], others[len(others) - plan.siblings :]
@@ -106,6 +109,7 @@ def _one_slice(model: torch.nn.Module, features: Features, plan: SlicePlan) -> t
     models = iter((model, *[getattr(model, "module", model)] * 2))
 
     def embed() -> torch.Tensor:
+        """Embeddings of the slice, shape (rows, dimension)."""
         # A copy: modules write what they found into the features.
         return next(models)(dict(features))["sentence_embedding"]
 

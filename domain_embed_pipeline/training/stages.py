@@ -295,6 +295,7 @@ def _save(
     spec = manifest.encoder
 
     def write(folder: Path) -> ModelVersion:
+        """Fill the version's folder; the fingerprint is of the files as they were written."""
         model.prompts.update({"query": spec.query_prompt, "document": spec.passage_prompt})
         model.save_pretrained(str(folder), create_model_card=False, safe_serialization=True)
         (folder / "README.md").write_text(model_card(manifest), encoding="utf-8")

@@ -139,6 +139,7 @@ def _back_off(trainer: Any, losses: LossMaker, settings: TrainingSettings, watch
     current = settings.mini_batch_size or settings.batch_size
 
     def halve(reason: str) -> None:
+        """Halve what is computed at a time, and say so; raises when it cannot be halved."""
         nonlocal current
         if is_distributed():
             raise TrainingMemoryError(
@@ -164,6 +165,8 @@ def _trainer_class() -> Any:
     from sentence_transformers import SentenceTransformerTrainer
 
     class MemoryAwareTrainer(SentenceTransformerTrainer):
+        """Tries a step again with less at a time when its memory runs out."""
+
         make_room: Callable[[str], None]
 
         def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:

@@ -118,14 +118,19 @@ def watching_callback(watch: Watch) -> Any:
     from transformers import TrainerCallback
 
     class Watching(TrainerCallback):
+        """Hands the trainer's events to the watch."""
+
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+            """Losses, as the trainer logs them."""
             watch.on_log(state.global_step, logs or {})
 
         def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            """Ends the training when dev has not risen for long enough."""
             if watch.should_stop(state.log_history):
                 control.should_training_stop = True
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            """Out of time: one last evaluation and checkpoint, then the end."""
             if not control.should_training_stop and watch.is_late(state.global_step):
                 control.should_training_stop = control.should_evaluate = control.should_save = True
 

@@ -42,7 +42,10 @@ def markdown_of(content: BeautifulSoup | Tag) -> str:
     from markdownify import MarkdownConverter
 
     class Converter(MarkdownConverter):
+        """As upstream, but for code blocks."""
+
         def convert_pre(self, el: Any, text: str, parent_tags: Any) -> str:
+            """A code block between fences; an empty one is nothing."""
             # A fence longer than any inside, so that code about Markdown does not end its own block.
             longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
             fence = "`" * max(3, longest + 1)

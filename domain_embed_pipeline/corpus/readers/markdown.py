@@ -69,6 +69,7 @@ class _Walker:
         self._depth = 0
 
     def walk(self, tokens: Sequence[Token]) -> None:
+        """Put every token where it belongs; a heading's text comes in the token after its opening."""
         opener = ""
         for token in tokens:
             if token.type == "inline":
@@ -106,13 +107,16 @@ class _Walker:
             self.builder.add_block(code, "lines")
 
     def open_list(self, token: Token) -> None:
+        """One level deeper: what lists hold becomes one block when the outermost ends."""
         self._depth += 1
         self._markers.append("")
 
     def open_item(self, token: Token) -> None:
+        """The marker stands before the first line of the item only."""
         self._markers[-1] = f"{token.info}. " if token.info else "- "
 
     def close_list(self, token: Token) -> None:
+        """One level up; the end of the outermost list ends the block."""
         self._depth -= 1
         self._markers.pop()
         if not self._depth:
@@ -120,14 +124,17 @@ class _Walker:
             self._lines = []
 
     def open_row(self, token: Token) -> None:
+        """From here on, text goes into cells."""
         self._cells = []
 
     def close_row(self, token: Token) -> None:
+        """One line a row; rows without any text are left out."""
         cells, self._cells = self._cells or [], None
         if any(cells):
             self._lines.append(" | ".join(cells))
 
     def close_table(self, token: Token) -> None:
+        """One block, unless a list around it is still open."""
         if not self._depth:
             self.builder.add_block("\n".join(self._lines), "lines")
             self._lines = []

@@ -72,6 +72,7 @@ def _lines_of(page: Any) -> list[_Line]:
     parts: list[tuple[str, float, float]] = []
 
     def close() -> None:
+        """End the line; one without visible text leaves nothing."""
         text = normalise_text("".join(part for part, _, _ in parts)).translate(_LIGATURES)
         visible = [part for part in parts if part[0].strip()]
         if text and visible:
@@ -81,6 +82,7 @@ def _lines_of(page: Any) -> list[_Line]:
         parts.clear()
 
     def visit(text: str, matrix: list[float], text_matrix: list[float], font: Any, size: float) -> None:
+        """Called by pypdf with each piece of text, its position and its size in points."""
         scale = math.hypot(text_matrix[2], text_matrix[3]) * math.hypot(matrix[2], matrix[3])
         baseline = text_matrix[4] * matrix[1] + text_matrix[5] * matrix[3] + matrix[5]
         for index, part in enumerate(text.split("\n")):

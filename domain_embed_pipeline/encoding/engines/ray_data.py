@@ -144,6 +144,7 @@ def within(seconds: float, work: Callable[[], T]) -> T:
     failures: list[Exception] = []
 
     def run() -> None:
+        """A thread's exception would be lost; it is handed to the caller."""
         try:
             results.append(work())
         except Exception as error:

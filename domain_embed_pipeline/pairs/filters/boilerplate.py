@@ -50,6 +50,7 @@ def boilerplate(pairs: Sequence[TrainingPair], *, settings: FilterSettings) -> F
 
     @functools.lru_cache(maxsize=65536)
     def of_passage(text: str) -> Verdict | None:
+        """Many pairs share a passage; each is judged once."""
         return _judge(text, settings)
 
     return drop_where(pairs, lambda pair: of_passage(pair.positive))

@@ -108,6 +108,7 @@ class _Seen:
         self.trigrams = {self.key[start : start + _TRIGRAM] for start in range(max(1, len(self.key) - _TRIGRAM + 1))}
 
     def is_like(self, other: _Seen, settings: FilterSettings) -> bool:
+        """The same words in any order, or enough shared trigrams of characters (Jaccard)."""
         if self.words == other.words:
             return True
         # The ratio of sizes bounds the Jaccard from above and costs nothing.

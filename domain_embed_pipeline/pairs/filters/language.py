@@ -27,9 +27,11 @@ def other_language(pairs: Sequence[TrainingPair], *, settings: FilterSettings) -
 
     @functools.lru_cache(maxsize=65536)
     def of_passage(text: str) -> tuple[str, str]:
+        """Script and language of a passage, found once for all its pairs."""
         return _script(text), _language(text, settings)
 
     def verdict(pair: TrainingPair) -> Verdict | None:
+        """Scripts are always compared, languages only where the passage's is known."""
         if pair.source not in ("question", "user"):
             return None
         script = _script(pair.anchor)

@@ -15,6 +15,7 @@ def too_short(pairs: Sequence[TrainingPair], *, settings: FilterSettings) -> Fil
     """Drop fragments: `too_short` (anchor) and `passage_too_short`."""
 
     def verdict(pair: TrainingPair) -> Verdict | None:
+        """The passage first: no anchor saves a pair without text to find."""
         if len(pair.positive.strip()) < settings.minimum_characters:
             return "passage_too_short", pair.positive[:100]
         anchor = pair.anchor.strip()

@@ -67,6 +67,7 @@ def artifacts(pairs: Sequence[TrainingPair], *, settings: FilterSettings) -> Fil
     del settings
 
     def verdict(pair: TrainingPair) -> Verdict | None:
+        """Only LLMs and headings bring artifacts; users' own words are theirs."""
         found = _ARTIFACT.search(pair.anchor) if pair.source in ("question", "title_body") else None
         return ("artifact", found.group()) if found else None
 
@@ -78,6 +79,7 @@ def context_dependent(pairs: Sequence[TrainingPair], *, settings: FilterSettings
     del settings
 
     def verdict(pair: TrainingPair) -> Verdict | None:
+        """Sentences are held to more: a pronoun at their start points at the sentence before."""
         found = _CONTEXT_DEPENDENT.search(pair.anchor)
         if found is None and pair.source == "adjacent_sentence":
             found = _ANAPHORA.match(pair.anchor)
@@ -97,9 +99,11 @@ def copies(pairs: Sequence[TrainingPair], *, settings: FilterSettings, chunk_tex
 
     @functools.lru_cache(maxsize=4096)
     def runs_of(chunk_id: str) -> np.ndarray:
+        """Hashes of all runs of words in a chunk, made once for all its questions."""
         return shingle_hashes(words_of(chunk_texts[chunk_id]), _COPY_RUN)
 
     def verdict(pair: TrainingPair) -> Verdict | None:
+        """Short questions share their few words with the chunk by chance."""
         words = words_of(pair.anchor)
         if pair.source != "question" or len(words) < settings.copy_minimum_words:
             return None
