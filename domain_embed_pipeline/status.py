@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from domain_embed_pipeline.corpus.changes import compare_corpora
 from domain_embed_pipeline.errors import CorpusError
-from domain_embed_pipeline.evaluation.records import RECALL_KS, Evaluation
+from domain_embed_pipeline.evaluation.records import RECALL_KS, Evaluation, QueryResult, means
 from domain_embed_pipeline.records import Corpus
 from domain_embed_pipeline.serving.live import live_collection
 from domain_embed_pipeline.workspace import Workspace
@@ -96,9 +97,9 @@ def read_status(workspace: Workspace, *, with_drift: bool = True) -> Status:
     )
 
 
-def _recall(results: tuple) -> dict[str, float]:
-    names = [f"recall_at_{k}" for k in RECALL_KS]
-    return {name: round(sum(getattr(row, name) for row in results) / len(results), 4) for name in names}
+def _recall(results: Sequence[QueryResult]) -> dict[str, float]:
+    metrics = [f"recall_at_{k}" for k in RECALL_KS]
+    return {metric: round(mean, 4) for metric, mean in means(results, metrics).items()}
 
 
 def _age_days(since: str | None) -> float | None:

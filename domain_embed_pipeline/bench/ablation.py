@@ -27,7 +27,7 @@ from domain_embed_pipeline.bench.sampling import write_sample
 from domain_embed_pipeline.bench.stopwatch import Stopwatch
 from domain_embed_pipeline.evaluation.evaluate import clusters_of_chunks, evaluate_model
 from domain_embed_pipeline.evaluation.fusion import DENSE
-from domain_embed_pipeline.evaluation.records import MetricDifference, QueryResult
+from domain_embed_pipeline.evaluation.records import MetricDifference, QueryResult, means
 from domain_embed_pipeline.evaluation.statistics import paired_differences
 from domain_embed_pipeline.pairs.filters.settings import FILTER_NAMES
 from domain_embed_pipeline.pairs.records import DropCount, TrainingPairs
@@ -176,7 +176,7 @@ def _trained(
 
 
 def _measured(row: VariantResult, results: Sequence[QueryResult], reference: Sequence[QueryResult]) -> VariantResult:
-    mean = sum(result.recall_at_5 for result in results) / len(results)
+    mean = means(results, (METRIC,))[METRIC]
     difference = None if results is reference else paired_differences(results, reference, (METRIC,))[0]
     return replace(row, recall_at_5=mean, difference=difference)
 

@@ -11,7 +11,7 @@ from domain_embed_pipeline.bench.deployment import BenchData
 from domain_embed_pipeline.bench.records import BenchLine, RankedLine
 from domain_embed_pipeline.errors import EvaluationError
 from domain_embed_pipeline.evaluation.evaluate import clusters_of_chunks, measure_rankings
-from domain_embed_pipeline.evaluation.records import RECALL_KS, QueryResult, Ranking
+from domain_embed_pipeline.evaluation.records import RECALL_KS, QueryResult, Ranking, means
 from domain_embed_pipeline.evaluation.statistics import paired_differences
 from domain_embed_pipeline.pairs.references import ChunkReferences
 from domain_embed_pipeline.pairs.shingles import comparison_key
@@ -70,7 +70,7 @@ def judged_lines(judge: Judge, found: Sequence[tuple[str, RankedLine]], referenc
             recipe=recipe,
             name=line.name,
             mode=line.mode,
-            metrics={metric: sum(getattr(row, metric) for row in rows) / len(rows) for metric in METRICS},
+            metrics=means(rows, METRICS),
             differences=(
                 () if against is None or line.name == reference else paired_differences(rows, against, METRICS)
             ),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from domain_embed_pipeline.encoding.spec import Encoder
 from domain_embed_pipeline.evaluation.evaluate import evaluate_model
 from domain_embed_pipeline.evaluation.fusion import DENSE
-from domain_embed_pipeline.evaluation.records import GuardResult, QueryResult, Verdict
+from domain_embed_pipeline.evaluation.records import GuardResult, QueryResult, Verdict, means
 from domain_embed_pipeline.evaluation.statistics import ResamplingSettings, paired_differences, significance_of
 from domain_embed_pipeline.records import Corpus, EvaluationSet
 
@@ -43,8 +43,7 @@ def guard_rows(encoder: Encoder, guard: GuardSet) -> tuple[QueryResult, ...]:
 
 def guard_score(encoder: Encoder, guard: GuardSet) -> float:
     """Mean nDCG@10 by vectors alone, from 0 to 1; errors of `guard_rows`."""
-    rows = guard_rows(encoder, guard)
-    return sum(getattr(row, GUARD_METRIC) for row in rows) / len(rows)
+    return means(guard_rows(encoder, guard), (GUARD_METRIC,))[GUARD_METRIC]
 
 
 def compare_on_guards(

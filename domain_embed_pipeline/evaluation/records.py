@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -226,3 +227,8 @@ class Comparison:
     comparators: tuple[ComparatorResult, ...] = ()
     """What else could be served, best first."""
     recommendation: str = ""
+
+
+def means(rows: Sequence[QueryResult], metrics: Sequence[str] = METRICS) -> dict[str, float]:
+    """Mean of each metric over at least one query."""
+    return {metric: sum(getattr(row, metric) for row in rows) / len(rows) for metric in metrics}

@@ -5,10 +5,10 @@ Made by `index_new_documents_job` alone. A training does not need them: it reads
 
 import dagster as dg
 
-from domain_embed_pipeline.defs import drop_metadata
 from domain_embed_pipeline.defs.assets.corpus import OWNERS
 from domain_embed_pipeline.defs.assets.serving import GROUP
 from domain_embed_pipeline.defs.config import IndexingConfig, RetrainDecisionConfig
+from domain_embed_pipeline.defs.metadata import drops as metadata
 from domain_embed_pipeline.defs.resources import Deployment
 from domain_embed_pipeline.drops.decision import RetrainDecision, decide
 from domain_embed_pipeline.drops.indexing import ServedDocuments, index_new_documents
@@ -40,7 +40,7 @@ def served_documents(deployment: Deployment, config: IndexingConfig) -> dg.Mater
         before=workspace.stored(ServedDocuments, "served_documents"),
         most_deleted_share=config.most_deleted_share,
     )
-    return dg.MaterializeResult(value=served, metadata=drop_metadata.of_served_documents(served))
+    return dg.MaterializeResult(value=served, metadata=metadata.of_served_documents(served))
 
 
 @dg.asset(group_name=GROUP, kinds={"python"}, code_version="1", owners=OWNERS)
@@ -61,4 +61,4 @@ def retrain_decision(
     novelty = measure_novelty(deployment.workspace, served_documents, is_training=is_training)
     decision = decide(novelty, settings=config.to_settings())
     context.instance.add_run_tags(context.run.run_id, {DECISION_TAG: decision.action, REASON_TAG: decision.reason})
-    return dg.MaterializeResult(value=decision, metadata=drop_metadata.of_decision(decision))
+    return dg.MaterializeResult(value=decision, metadata=metadata.of_decision(decision))

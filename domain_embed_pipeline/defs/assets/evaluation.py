@@ -4,9 +4,9 @@ import dagster as dg
 
 from domain_embed_pipeline.alternatives.advising import Surroundings, advise
 from domain_embed_pipeline.alternatives.measuring import MeasuredAlternatives, measure_alternatives
-from domain_embed_pipeline.defs import metadata
 from domain_embed_pipeline.defs.assets.corpus import OWNERS
 from domain_embed_pipeline.defs.config import ComparisonConfig
+from domain_embed_pipeline.defs.metadata import evaluation as metadata
 from domain_embed_pipeline.defs.report import report_of, write_comparison_report
 from domain_embed_pipeline.defs.resources import Deployment
 from domain_embed_pipeline.defs.retries import tried_again_later

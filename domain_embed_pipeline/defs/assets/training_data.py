@@ -2,7 +2,6 @@
 
 import dagster as dg
 
-from domain_embed_pipeline.defs import metadata
 from domain_embed_pipeline.defs.assets.corpus import OWNERS
 from domain_embed_pipeline.defs.config import (
     EvaluationSetConfig,
@@ -10,6 +9,7 @@ from domain_embed_pipeline.defs.config import (
     StructuralPairsConfig,
     TrainingPairsConfig,
 )
+from domain_embed_pipeline.defs.metadata import training_data as metadata
 from domain_embed_pipeline.defs.resources import Deployment
 from domain_embed_pipeline.defs.retries import tried_again_later
 from domain_embed_pipeline.inputs import ledger_digest

@@ -1,8 +1,8 @@
-"""Metadata of what happens between two trainings; the keys are spelled here and in `metadata`, nowhere else."""
+"""Metadata of what happens between two trainings."""
 
 import dataclasses
 
-from domain_embed_pipeline.defs.metadata import Metadata, table
+from domain_embed_pipeline.defs.metadata.values import Metadata, table
 from domain_embed_pipeline.drops.decision import RetrainDecision
 from domain_embed_pipeline.drops.indexing import ServedDocuments
 
