@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from domain_embed_pipeline import __version__
 from domain_embed_pipeline.cli import app
+from domain_embed_pipeline.cli.running import run_config
 from domain_embed_pipeline.defs.profiles import run_config_of
 from domain_embed_pipeline.errors import EmptyCorpusError
 from domain_embed_pipeline_tests.planted_corpus import RECORDED, PlantedCorpus, write_planted_corpus
@@ -61,6 +62,21 @@ def test_an_unknown_profile_is_wrong_use() -> None:
     result = RUNNER.invoke(app, ["run", "--profile", "turbo"])
     assert result.exit_code == 2
     assert "demo, cpu, gpu, production" in " ".join(result.output.split()).replace("│ ", "")
+
+
+def test_an_override_reason_is_added_to_what_the_alias_is_configured_with(tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("ops: {serving_alias: {config: {keep_previous: 5}}, hard_negatives: {config: {seed: 1}}}")
+    config = run_config("promote_job", "demo", config_file=file, override_reason="the judge agreed")
+    assert config["ops"]["serving_alias"] == {"config": {"keep_previous": 5, "override_reason": "the judge agreed"}}
+    assert config["ops"]["hard_negatives"] == {"config": {"seed": 1}}
+
+
+def test_a_config_file_lies_over_the_knobs_of_the_profile(tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("ops: {stage_one_model: {config: {epochs: 1.0}}}")
+    asset = run_config("retrain_and_promote_job", "cpu", config_file=file)["ops"]["stage_one_model"]["config"]
+    assert asset == {**run_config_of("cpu")["ops"]["stage_one_model"]["config"], "epochs": 1.0}
 
 
 def test_importing_questions_twice_adds_them_once(planted: PlantedCorpus) -> None:

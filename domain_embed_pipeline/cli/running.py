@@ -35,22 +35,10 @@ def run(
     candidate was not shown to be better and the alias stays where it is; 130 that the run was interrupted.
     """
     from domain_embed_pipeline.console import RunScreen, print_result
-    from domain_embed_pipeline.defs.execution import config_of_job, end_dead_runs, open_instance, run_job
-    from domain_embed_pipeline.defs.profiles import PROFILES, run_config_of
+    from domain_embed_pipeline.defs.execution import end_dead_runs, open_instance, run_job
 
     profile = profile or DeploymentSettings().profile
-    if profile not in PROFILES:
-        raise typer.BadParameter(f"{profile!r} is not one of {', '.join(PROFILES)}.", param_hint="--profile")
-    config = run_config_of(profile) if job == "retrain_and_promote_job" else config_of_job(job)
-    if job == "retrain_and_promote_job":
-        # No sensor need be running here, so this process waits for its batches.
-        config = _laid_over(
-            config, {"ops": {"generated_questions": {"config": {"batch_wait_minutes": BATCH_WAIT_MINUTES}}}}
-        )
-    if config_file is not None:
-        config = _laid_over(config, _read_config(config_file))
-    if override_reason is not None:
-        config.setdefault("ops", {})["serving_alias"] = {"config": {"override_reason": override_reason}}
+    config = run_config(job, profile, config_file=config_file, override_reason=override_reason)
     with open_instance(dagster_home()) as instance:
         end_dead_runs(instance)
         with RunScreen(enabled=not quiet) as screen:
@@ -68,6 +56,36 @@ def run(
         print_result(open_workspace(), home=dagster_home())
     if not outcome.succeeded:
         raise typer.Exit(NOT_BETTER)
+
+
+def run_config(
+    job: str, profile: str, *, config_file: Path | None = None, override_reason: str | None = None
+) -> dict[str, Any]:
+    """What a run is configured with: the profile's knobs or the job's own, under the file's, under the reason.
+
+    Raises:
+        typer.BadParameter: If there is no such profile, or the file holds no mapping.
+    """
+    from domain_embed_pipeline.defs.execution import config_of_job
+    from domain_embed_pipeline.defs.profiles import PROFILES, run_config_of
+
+    if profile not in PROFILES:
+        raise typer.BadParameter(f"{profile!r} is not one of {', '.join(PROFILES)}.", param_hint="--profile")
+    if job == "retrain_and_promote_job":
+        # No sensor need be running here, so this process waits for its batches.
+        waiting = _config_of("generated_questions", batch_wait_minutes=BATCH_WAIT_MINUTES)
+        config = _laid_over(run_config_of(profile), waiting)
+    else:
+        config = config_of_job(job)
+    if config_file is not None:
+        config = _laid_over(config, _read_config(config_file))
+    if override_reason is not None:
+        config = _laid_over(config, _config_of("serving_alias", override_reason=override_reason))
+    return config
+
+
+def _config_of(asset: str, **knobs: Any) -> dict[str, Any]:
+    return {"ops": {asset: {"config": knobs}}}
 
 
 def _read_config(path: Path) -> dict[str, Any]:
