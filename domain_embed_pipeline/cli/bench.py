@@ -4,53 +4,60 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from domain_embed_pipeline.bench.records import BenchSettings
-from domain_embed_pipeline.cli.common import AsJson, write
+from domain_embed_pipeline.cli.common import AsJson, BaseModel, write, write_json
 from domain_embed_pipeline.settings import DeploymentSettings
+
+Folder = Annotated[Path | None, typer.Argument(help="BEIR layout: corpus.jsonl, queries.jsonl, qrels/test.tsv.")]
+Questions = Annotated[
+    Path | None, typer.Option(help="Recorded questions: JSON lines with chunk_id and styles such as plain.")
+]
+Recipes = Annotated[
+    str, typer.Option(help="Of tutorial, default, default-plain, base, base-expanded, bm25; separated by commas.")
+]
+Sample = Annotated[int | None, typer.Option(min=1, help="A quick look: so many queries, four times the chunks.")]
+TrainQrels = Annotated[
+    bool | None,
+    typer.Option(help="Whether ours trains on qrels/train.tsv; by default as the tutorial: without plain questions."),
+]
+Seed = Annotated[int, typer.Option(help="Of every recipe.")]
+Artifacts = Annotated[
+    Path | None, typer.Option(help="Keep models and logs here. What is there is not done again, nor timed.")
+]
+Encode = Annotated[bool, typer.Option("--encode", help="Only the speed of encoding, against plain calls.")]
+Train = Annotated[bool, typer.Option("--train", help="Only the speed of training steps, likewise.")]
+SecondRun = Annotated[
+    bool, typer.Option("--second-run", help="Only what a run costs when nothing, or 1 % of the chunks, changed.")
+]
+GrowthSizes = Annotated[
+    str | None, typer.Option(help="Only the cost of each room by size, on made-up chunks: 1000,3000,10000.")
+]
+Plot = Annotated[Path | None, typer.Option(help="Where --growth draws its log-log plot.")]
+Repeats = Annotated[int, typer.Option(min=1, help="Turns of --encode and --train; the median counts.")]
 
 
 def bench(
-    folder: Annotated[
-        Path | None, typer.Argument(help="BEIR layout: corpus.jsonl, queries.jsonl, qrels/test.tsv.")
-    ] = None,
-    questions: Annotated[
-        Path | None, typer.Option(help="Recorded questions: JSON lines with chunk_id and styles such as plain.")
-    ] = None,
-    recipes: Annotated[
-        str, typer.Option(help="Of tutorial, default, default-plain, base, base-expanded, bm25; separated by commas.")
-    ] = "tutorial,default,base,bm25",
-    sample: Annotated[
-        int | None, typer.Option(min=1, help="A quick look: so many queries, four times the chunks.")
-    ] = None,
-    train_qrels: Annotated[
-        bool | None,
-        typer.Option(
-            help="Whether ours trains on qrels/train.tsv; by default as the tutorial: without plain questions."
-        ),
-    ] = None,
-    base_model: Annotated[str | None, typer.Option(help="Hub name or folder; the deployment's by default.")] = None,
-    seed: Annotated[int, typer.Option(help="Of every recipe.")] = 42,
-    artifacts: Annotated[
-        Path | None, typer.Option(help="Keep models and logs here. What is there is not done again, nor timed.")
-    ] = None,
-    encode: Annotated[bool, typer.Option("--encode", help="Only the speed of encoding, against plain calls.")] = False,
-    train: Annotated[bool, typer.Option("--train", help="Only the speed of training steps, likewise.")] = False,
-    second: Annotated[
-        bool, typer.Option("--second-run", help="Only what a run costs when nothing, or 1 % of the chunks, changed.")
-    ] = False,
-    growth: Annotated[
-        str | None, typer.Option(help="Only the cost of each room by size, on made-up chunks: 1000,3000,10000.")
-    ] = None,
-    plot: Annotated[Path | None, typer.Option(help="Where --growth draws its log-log plot.")] = None,
-    repeats: Annotated[int, typer.Option(min=1, help="Turns of --encode and --train; the median counts.")] = 5,
+    folder: Folder = None,
+    questions: Questions = None,
+    recipes: Recipes = "tutorial,default,base,bm25",
+    sample: Sample = None,
+    train_qrels: TrainQrels = None,
+    base_model: BaseModel = None,
+    seed: Seed = 42,
+    artifacts: Artifacts = None,
+    encode: Encode = False,
+    train: Train = False,
+    second: SecondRun = False,
+    growth: GrowthSizes = None,
+    plot: Plot = None,
+    repeats: Repeats = 5,
     as_json: AsJson = False,
 ) -> None:
     """Recipes side by side on one set: Recall@k with paired intervals, seconds, memory, dollars. Nobody is asked.
@@ -58,15 +65,16 @@ def bench(
     `tutorial` is the best-known public recipe by hand, `default` this pipeline. Each runs in a process of its own, one
     after the other. Exit code 1 when a recipe failed.
     """
+    base_model = base_model or DeploymentSettings().base_model
     if growth is not None:
-        _growth(growth, base_model or DeploymentSettings().base_model, plot, as_json=as_json)
+        _growth(growth, base_model, plot, as_json=as_json)
         return
     if folder is None:
         raise typer.BadParameter("BEIR_DIR is missing; only --growth does without.")
     settings = BenchSettings(
         folder=str(folder),
         recipes=tuple(filter(None, (name.strip() for name in recipes.split(",")))),
-        base_model=base_model or DeploymentSettings().base_model,
+        base_model=base_model,
         questions=str(questions) if questions else None,
         sample=sample,
         train_qrels=train_qrels,
@@ -75,16 +83,19 @@ def bench(
     )
     if encode or train:
         _speeds(settings, encode=encode, train=train, repeats=repeats, as_json=as_json)
-        return
-    if second:
+    elif second:
         _second_run(settings, as_json=as_json)
-        return
+    else:
+        _side_by_side(settings, as_json=as_json)
+
+
+def _side_by_side(settings: BenchSettings, *, as_json: bool) -> None:
     from domain_embed_pipeline.bench.running import run_bench
     from domain_embed_pipeline.bench.table import print_bench
 
     result = run_bench(settings, tell=lambda line: typer.echo(line, err=True))
     if as_json:
-        write(json.dumps(dataclasses.asdict(result), ensure_ascii=False, indent=1))
+        write_json(result)
     else:
         print_bench(result)
     if result.failed:
@@ -95,7 +106,7 @@ def _growth(sizes: str, base_model: str, plot: Path | None, *, as_json: bool) ->
     from domain_embed_pipeline.bench.growth import growth
 
     result = growth([int(size) for size in sizes.split(",")], base_model=base_model, plot=plot)
-    write(json.dumps(dataclasses.asdict(result)) if as_json else "\n".join(result.lines()))
+    _show(result.lines(), result if as_json else None)
 
 
 def _second_run(settings: BenchSettings, *, as_json: bool) -> None:
@@ -103,7 +114,7 @@ def _second_run(settings: BenchSettings, *, as_json: bool) -> None:
 
     with _data(settings) as (folder, questions), tempfile.TemporaryDirectory(prefix="domain-embed-bench-") as artifacts:
         result = second_run(folder, questions, base_model=settings.base_model, artifacts=Path(artifacts))
-    write(json.dumps(dataclasses.asdict(result)) if as_json else "\n".join(result.lines()))
+    _show(result.lines(), result if as_json else None)
 
 
 def _speeds(settings: BenchSettings, *, encode: bool, train: bool, repeats: int, as_json: bool) -> None:
@@ -119,7 +130,15 @@ def _speeds(settings: BenchSettings, *, encode: bool, train: bool, repeats: int,
             speeds.append(train_speed(folder, questions, base_model=settings.base_model, repeats=repeats))
     for speed in speeds:
         figures = dataclasses.asdict(speed) | {"ratio": speed.ratio, "cpu_ratio": speed.cpu_ratio}
-        write(json.dumps(figures) if as_json else "\n".join(speed.lines()))
+        _show(speed.lines(), figures if as_json else None)
+
+
+def _show(lines: list[str], figures: Any) -> None:
+    """The figures as a line of JSON, or the lines when there are none."""
+    if figures is not None:
+        write_json(figures, indent=None)
+    else:
+        write("\n".join(lines))
 
 
 @contextlib.contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,11 +13,17 @@ import typer
 from domain_embed_pipeline.settings import DeploymentSettings
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document for scripts.")]
+BaseModel = Annotated[str | None, typer.Option(help="Hub name or folder; the deployment's by default.")]
 
 
 def write(text: str = "") -> None:
     """Print a line to standard output."""
     typer.echo(text)
+
+
+def write_json(value: Any, *, indent: int | None = 1) -> None:
+    """Print a value as one JSON document; records in it become objects."""
+    write(json.dumps(value, default=dataclasses.asdict, ensure_ascii=False, indent=indent))
 
 
 def open_workspace() -> Any:

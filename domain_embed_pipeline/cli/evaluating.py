@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from domain_embed_pipeline.cli.common import AsJson, open_workspace, write
+from domain_embed_pipeline.cli.common import AsJson, open_workspace, write, write_json
 
 if TYPE_CHECKING:
     from domain_embed_pipeline.alternatives.standalone import StandaloneResult
@@ -56,7 +54,7 @@ def evaluate(
     )
     result = evaluate_named_model(model, on, workspace.registry, settings=settings)
     if as_json:
-        write(json.dumps(dataclasses.asdict(result), ensure_ascii=False, indent=1))
+        write_json(result)
     else:
         _print(result)
 

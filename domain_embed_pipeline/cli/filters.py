@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from domain_embed_pipeline.cli.common import AsJson, write
+from domain_embed_pipeline.cli.common import AsJson, BaseModel, write_json
 from domain_embed_pipeline.settings import DeploymentSettings
 
 if TYPE_CHECKING:
@@ -28,7 +26,7 @@ def filters(
     sample: Annotated[
         int | None, typer.Option(min=1, help="A quick look: so many dev queries, four times the chunks.")
     ] = None,
-    base_model: Annotated[str | None, typer.Option(help="Hub name or folder; the deployment's by default.")] = None,
+    base_model: BaseModel = None,
     seed: Annotated[int, typer.Option(help="Of every training.")] = 42,
     artifacts: Annotated[
         Path | None, typer.Option(help="Keep models here; what is there is not trained again.")
@@ -53,7 +51,7 @@ def filters(
     )
     result = run_ablation(settings, tell=lambda line: typer.echo(line, err=True))
     if as_json:
-        write(json.dumps(dataclasses.asdict(result), ensure_ascii=False, indent=1))
+        write_json(result)
     else:
         _print(result)
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from typing import Annotated, Any
 
 import typer
 
-from domain_embed_pipeline.cli.common import AsJson, open_workspace, write
+from domain_embed_pipeline.cli.common import AsJson, open_workspace, write, write_json
 
 
 def lineage(
@@ -37,7 +35,7 @@ def lineage(
 
 def _show(record: Any, lines: list[str], as_json: bool) -> None:
     if as_json:
-        write(json.dumps(dataclasses.asdict(record), ensure_ascii=False, indent=1))
+        write_json(record)
         return
     for line in lines:
         write(line)

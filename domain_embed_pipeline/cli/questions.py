@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from domain_embed_pipeline.cli.common import AsJson, open_workspace, write
+from domain_embed_pipeline.cli.common import AsJson, open_workspace, write, write_json
 
 if TYPE_CHECKING:
     from domain_embed_pipeline.questions.imports import ImportSummary
@@ -33,7 +31,7 @@ def import_(
     with workspace.open_ledger() as ledger:
         summary = import_questions(str(file), corpus=workspace.load_corpus(), ledger=ledger, generator=generator)
     if as_json:
-        write(json.dumps(dataclasses.asdict(summary), ensure_ascii=False))
+        write_json(summary, indent=None)
     else:
         _print_import(file, summary)
     if not summary.matched_lines:
@@ -61,7 +59,7 @@ def estimate_(as_json: AsJson = False) -> None:
     with workspace.open_ledger() as ledger, workspace.messages_client() as client:
         result = estimate(workspace.load_corpus().chunks, QuestionSettings(), ledger, client=client)
     if as_json:
-        write(json.dumps(dataclasses.asdict(result), ensure_ascii=False, indent=1))
+        write_json(result)
         return
     write(f"{result.calls} calls to {result.model} for {result.chunks} chunks ({result.answered} are answered already)")
     write(f"{result.input_tokens:,} tokens in, {result.output_tokens:,} out, about {result.questions} questions")

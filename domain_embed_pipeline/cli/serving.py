@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from typing import Annotated
 
 import typer
 
-from domain_embed_pipeline.cli.common import AsJson, open_workspace, write
+from domain_embed_pipeline.cli.common import AsJson, open_workspace, write, write_json
 
 
 def search(
@@ -20,7 +19,7 @@ def search(
     with open_workspace().retriever() as retriever:
         hits = retriever.search(query, k)
     if as_json:
-        write(json.dumps([dataclasses.asdict(hit) for hit in hits], ensure_ascii=False))
+        write_json(hits, indent=None)
         return
     for rank, hit in enumerate(hits, start=1):
         typer.secho(f"{rank}. {hit.title or hit.source}", bold=True, nl=False)
@@ -34,7 +33,7 @@ def status(as_json: AsJson = False) -> None:
 
     state = read_status(open_workspace())
     if as_json:
-        write(json.dumps(dataclasses.asdict(state), ensure_ascii=False, indent=1))
+        write_json(state)
         return
     for line in state.lines():
         write(line)
@@ -45,7 +44,7 @@ def models(as_json: AsJson = False) -> None:
     versions = open_workspace().registry.versions()
     if as_json:
         rows = [dataclasses.asdict(version) | {"history": len(version.history)} for version in versions]
-        write(json.dumps(rows, ensure_ascii=False, indent=1))
+        write_json(rows)
         return
     for version in versions:
         figures = ", ".join(f"dev {name} {value:.3f}" for name, value in version.dev_metrics.items())
