@@ -20,11 +20,14 @@ EXECUTOR = dg.multiprocess_executor.configured(
 )
 
 
-def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
+def build_defs(
+    resource_overrides: Mapping[str, Any] | None = None, *, executor: dg.ExecutorDefinition = EXECUTOR
+) -> dg.Definitions:
     """Definitions of the pipeline.
 
     Args:
         resource_overrides: Resources by name (`deployment`, `io_manager`) that replace the default ones.
+        executor: What runs the steps of all jobs.
     """
     deployment = (resource_overrides or {}).get("deployment") or Deployment.configure_at_launch()
     resources = {"deployment": deployment, "io_manager": RecordIOManager(deployment=deployment)}
@@ -35,7 +38,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
         sensors=[*DROP_SENSORS, *RUN_SENSORS],
         schedules=[weekly_retrain_schedule],
         resources=resources | dict(resource_overrides or {}),
-        executor=EXECUTOR,
+        executor=executor,
     )
 
 

@@ -1,11 +1,14 @@
 """Code location of the browser test: the project's own definitions, with a demo profile that fits the tiny model.
 
-A model of one layer with random weights needs other steps than a real one; all else is as users have it.
+A model of one layer with random weights needs other steps than a real one; all else is as users have it. Steps start from
+this module and not from a process that has the project's definitions already, which would keep the real profile.
 """
 
 from __future__ import annotations
 
 import os
+
+import dagster as dg
 
 from domain_embed_pipeline.defs.profiles import PROFILES
 
@@ -18,6 +21,8 @@ PROFILES["demo"] |= {
     "finetuned_model": {**TRAINING, "learning_rate": 5e-3, "epochs": 1.0, "blend_weights": [0.75]},
 }
 
-from domain_embed_pipeline.definitions import defs  # noqa: E402
+from domain_embed_pipeline.definitions import build_defs  # noqa: E402
+
+defs = build_defs(executor=dg.multiprocess_executor)
 
 __all__ = ["defs"]
