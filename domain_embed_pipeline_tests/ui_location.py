@@ -1,7 +1,7 @@
 """Code location of the browser test: the project's own definitions, with a demo profile that fits the tiny model.
 
-A model of one layer with random weights needs other steps than a real one; all else is as users have it. Steps start from
-this module and not from a process that has the project's definitions already, which would keep the real profile.
+A model of one layer with random weights needs other steps than a real one; all else is as users have it. Steps start
+from this module and not from a process that has the project's definitions already, which would keep the real profile.
 """
 
 from __future__ import annotations
