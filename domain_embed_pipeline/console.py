@@ -27,13 +27,17 @@ _TITLE_WIDTH = 56
 
 
 class RunScreen:
-    """Progress bars of a run: one for the assets, one for each step that counts something."""
+    """Progress bars of a run: one for the assets, one for each step that counts something.
+
+    Where bars cannot be drawn (a file, a pipe, a CI log) each thing that happens is a line.
+    """
 
     def __init__(self, *, enabled: bool) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
         self._console = Console(stderr=True)
+        self._in_lines = enabled and not self._console.is_terminal
         self._progress = Progress(
             TextColumn("{task.description:<24}"),
             BarColumn(bar_width=30),
@@ -41,7 +45,7 @@ class RunScreen:
             TimeElapsedColumn(),
             TextColumn("{task.fields[line]}"),
             console=self._console,
-            disable=not enabled,
+            disable=not enabled or self._in_lines,
         )
         self._all = self._progress.add_task("assets", total=ASSET_COUNT, line="")
         self._steps: dict[str, TaskID] = {}
@@ -56,14 +60,22 @@ class RunScreen:
 
     def show(self, event: RunEvent) -> None:
         """Show what happened."""
+        if self._in_lines:
+            self._say(event)
         if event.kind == "step_started" and not self._is_check(event.step):
             self._steps[event.step] = self._progress.add_task(event.step, total=1, line="")
         elif event.kind in ("step_succeeded", "step_failed"):
             self._finish(event)
         elif event.kind == "check_failed":
-            self._progress.console.print(f"[yellow]check[/] {event.step}: {event.message}", highlight=False)
+            self._console.print(f"[yellow]check[/] {event.step}: {event.message}", highlight=False)
         elif event.kind == "log" and event.step in self._steps:
             self._log(event)
+
+    def _say(self, event: RunEvent) -> None:
+        if event.kind == "check_failed" or not event.step or self._is_check(event.step):
+            return
+        said = _logged(event) if event.kind == "log" else event.kind.removeprefix("step_")
+        self._console.print(f"{event.step}: {said}", highlight=False, markup=False, soft_wrap=True)
 
     def _is_check(self, step: str) -> bool:
         """A check's step is named `<asset>_<check>` and comes after its asset's."""
@@ -82,12 +94,17 @@ class RunScreen:
     def _log(self, event: RunEvent) -> None:
         task = self._steps[event.step]
         counted = _COUNTER.search(event.message)
-        line = _COUNTER.sub("", event.message.rsplit(" - ", 1)[-1]).strip()[:70]
+        line = _COUNTER.sub("", _logged(event)).strip()[:70]
         if counted:
             done, total = (int(number) for number in counted.groups() if number is not None)
             self._progress.update(task, completed=done, total=total, line=line)
         else:
             self._progress.update(task, line=line)
+
+
+def _logged(event: RunEvent) -> str:
+    """A log line without what Dagster puts before it."""
+    return event.message.rsplit(" - ", 1)[-1].strip()
 
 
 def print_result(workspace: Workspace, *, home: Path) -> None:
