@@ -194,6 +194,9 @@ class TrainingConfig(dg.Config):
     scale: float = Field(default=20.0, gt=0, le=100, description="Inverse temperature; too high learns from few rows.")
     symmetric: bool = Field(default=False, description="Also rank anchors for each positive; costs a little time.")
     weight_decay: float = Field(default=0.01, ge=0, lt=1, description="Pull of the weights towards 0.")
+    dropout: float | None = Field(
+        default=0.0, ge=0, lt=1, description="Share of activations left out; empty: the model's own, slower and larger."
+    )
     seed: int = Field(default=42, ge=0, description="Same seed and inputs, same model.")
     evaluations_per_epoch: int = Field(default=2, ge=1, le=50, description="Dev measurements; each encodes the pool.")
     patience: int | None = Field(

@@ -8,7 +8,7 @@ from typing import Literal
 
 from domain_embed_pipeline.encoding.hardware import Precision
 
-TRAINING_VERSION = "3"
+TRAINING_VERSION = "4"
 """Moves when the same settings would give other weights."""
 
 MINIMUM_PAIRS = 100
@@ -36,6 +36,9 @@ class TrainingSettings:
     symmetric: bool = False
     """Also rank anchors for each positive."""
     weight_decay: float = 0.01
+    dropout: float | None = 0.0
+    """Share of activations left out at random while training; None for the model's own, mostly 0.1. One or two passes
+    over the pairs do not overfit for want of it (docs/measurements.md), and 0 is faster and needs half the memory."""
     seed: int = 42
     evaluations_per_epoch: int = 2
     """Dev retrieval measurements an epoch; the best checkpoint is kept."""

@@ -15,7 +15,9 @@ from domain_embed_pipeline.errors import ConfigurationError, TrainingMemoryError
 from domain_embed_pipeline.training.checkpoints import KEPT
 from domain_embed_pipeline.training.dev_evaluator import BEST_METRIC, DevMeter, as_evaluator
 from domain_embed_pipeline.training.distributed import is_distributed, shares, world_size
+from domain_embed_pipeline.training.dropout import set_dropout
 from domain_embed_pipeline.training.losses import LossMaker
+from domain_embed_pipeline.training.room import fits
 from domain_embed_pipeline.training.rows import TrainingRow, dataset_of, negative_count, sibling_count
 from domain_embed_pipeline.training.sampler import PlannedSampling
 from domain_embed_pipeline.training.settings import Schedule, TrainingSettings
@@ -64,6 +66,8 @@ def make_trainer(model: SentenceTransformer, plan: TrainerPlan, watch: Watch) ->
     """The trainer of one stage."""
     from transformers import PrinterCallback
 
+    if plan.settings.dropout is not None:
+        set_dropout(model, plan.settings.dropout)
     if plan.settings.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     losses = LossMaker(
@@ -76,13 +80,22 @@ def make_trainer(model: SentenceTransformer, plan: TrainerPlan, watch: Watch) ->
         model=model,
         args=_arguments(str(model.device), plan),
         train_dataset=dataset_of(plan.rows),
-        loss=losses.make(model, mini_batch_size=plan.settings.mini_batch_size),
+        loss=losses.make(model, mini_batch_size=_mini_batch_size(model, plan)),
         evaluator=as_evaluator(plan.meter),
         callbacks=[watching_callback(watch)],
     )
     trainer.make_room = _back_off(trainer, losses, plan.settings, watch)
     trainer.remove_callback(PrinterCallback)
     return trainer
+
+
+def _mini_batch_size(model: SentenceTransformer, plan: TrainerPlan) -> int | None:
+    """That of the settings; where a batch's activations would not fit, the batch in slices that are computed again."""
+    settings = plan.settings
+    if settings.mini_batch_size is not None or fits(model, plan.rows, settings):
+        return settings.mini_batch_size
+    logger.info("Free memory is short for a batch of %d: activations are computed again.", settings.batch_size)
+    return settings.batch_size
 
 
 def _arguments(device: str, plan: TrainerPlan) -> Any:
