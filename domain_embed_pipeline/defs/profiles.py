@@ -5,7 +5,8 @@ all", for schedules and sensors. One run takes another with `domain-embed run --
 what `domain-embed profile NAME` prints. Every profile names the same knobs; all others have the default of `config.py`.
 """
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import dagster as dg
@@ -15,56 +16,53 @@ from domain_embed_pipeline.settings import DeploymentSettings
 Knobs = dict[str, dict[str, Any]]
 C = TypeVar("C", bound=dg.Config)
 
-PROFILES: dict[str, Knobs] = {
-    # A few hundred chunks on two CPU cores in minutes.
-    "demo": {
-        "generated_questions": {"questions_per_style": 1, "mode": "auto", "max_cost_usd": 5.0},
-        "stage_one_model": {
-            "batch_size": 64, "anchors_per_row": 4, "epochs": 2.5, "max_length": 128, "evaluations_per_epoch": 1,
-        },
-        "hard_negatives": {"negatives_per_pair": 1},
-        "finetuned_model": {
-            "batch_size": 64, "anchors_per_row": 4, "max_length": 128, "evaluations_per_epoch": 1, "max_steps": 12,
-            "blend_weights": [0.75],
-        },
+
+def _changed(base: Knobs, *, training: Mapping[str, Any] | None = None, **assets: Mapping[str, Any]) -> Knobs:
+    """A profile like `base` but for some knobs; those of `training` are changed for both stages.
+
+    Raises:
+        KeyError: If `base` does not name the asset.
+    """
+    profile = copy.deepcopy(base)
+    for asset in ("stage_one_model", "finetuned_model"):
+        profile[asset].update(training or {})
+    for asset, knobs in assets.items():
+        profile[asset].update(knobs)
+    return profile
+
+
+# Thousands of chunks on a CPU, within an hour or so. The other profiles say where they differ.
+_CPU: Knobs = {
+    "generated_questions": {"questions_per_style": 1, "mode": "auto", "max_cost_usd": 5.0},
+    "stage_one_model": {
+        "batch_size": 64, "anchors_per_row": 1, "epochs": None, "max_length": 160, "evaluations_per_epoch": 2,
     },
-    # Thousands of chunks on a CPU, within an hour or so.
-    "cpu": {
-        "generated_questions": {"questions_per_style": 1, "mode": "auto", "max_cost_usd": 5.0},
-        "stage_one_model": {
-            "batch_size": 64, "anchors_per_row": 1, "epochs": None, "max_length": 160, "evaluations_per_epoch": 2,
-        },
-        "hard_negatives": {"negatives_per_pair": 1},
-        "finetuned_model": {
-            "batch_size": 64, "anchors_per_row": 1, "max_length": 160, "evaluations_per_epoch": 2, "max_steps": -1,
-            "blend_weights": [0.5, 0.75],
-        },
-    },
-    # One GPU: larger batches, longer texts, more dev measurements.
-    "gpu": {
-        "generated_questions": {"questions_per_style": 1, "mode": "auto", "max_cost_usd": 5.0},
-        "stage_one_model": {
-            "batch_size": 256, "anchors_per_row": 1, "epochs": None, "max_length": 256, "evaluations_per_epoch": 4,
-        },
-        "hard_negatives": {"negatives_per_pair": 1},
-        "finetuned_model": {
-            "batch_size": 256, "anchors_per_row": 1, "max_length": 256, "evaluations_per_epoch": 4, "max_steps": -1,
-            "blend_weights": [0.5, 0.75],
-        },
-    },
-    # As gpu, with twice the questions, in batches at half the price, and more negatives.
-    "production": {
-        "generated_questions": {"questions_per_style": 2, "mode": "batch", "max_cost_usd": 50.0},
-        "stage_one_model": {
-            "batch_size": 256, "anchors_per_row": 1, "epochs": None, "max_length": 256, "evaluations_per_epoch": 4,
-        },
-        "hard_negatives": {"negatives_per_pair": 3},
-        "finetuned_model": {
-            "batch_size": 256, "anchors_per_row": 1, "max_length": 256, "evaluations_per_epoch": 4, "max_steps": -1,
-            "blend_weights": [0.5, 0.75],
-        },
+    "hard_negatives": {"negatives_per_pair": 1},
+    "finetuned_model": {
+        "batch_size": 64, "anchors_per_row": 1, "max_length": 160, "evaluations_per_epoch": 2, "max_steps": -1,
+        "blend_weights": [0.5, 0.75],
     },
 }  # fmt: skip
+
+# A few hundred chunks on two CPU cores in minutes.
+_DEMO = _changed(
+    _CPU,
+    training={"anchors_per_row": 4, "max_length": 128, "evaluations_per_epoch": 1},
+    stage_one_model={"epochs": 2.5},
+    finetuned_model={"max_steps": 12, "blend_weights": [0.75]},
+)
+
+# One GPU: larger batches, longer texts, more dev measurements.
+_GPU = _changed(_CPU, training={"batch_size": 256, "max_length": 256, "evaluations_per_epoch": 4})
+
+# As gpu, with twice the questions, in batches at half the price, and more negatives.
+_PRODUCTION = _changed(
+    _GPU,
+    generated_questions={"questions_per_style": 2, "mode": "batch", "max_cost_usd": 50.0},
+    hard_negatives={"negatives_per_pair": 3},
+)
+
+PROFILES = {"demo": _DEMO, "cpu": _CPU, "gpu": _GPU, "production": _PRODUCTION}
 
 
 def run_config_of(profile: str, *, only: set[str] | None = None) -> dict[str, Any]:
