@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from domain_embed_pipeline.encoding.batching import Batch, feature_batches, split
 from domain_embed_pipeline.encoding.fingerprint import fingerprinted, folder_digest
 from domain_embed_pipeline.encoding.hardware import choose_device, choose_dtype, is_out_of_memory
-from domain_embed_pipeline.encoding.spec import EncoderSpec
+from domain_embed_pipeline.encoding.spec import EncoderSpec, Side, SidedEncoder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,7 +70,7 @@ def describe_encoder(
     return fingerprinted(spec, weights=folder_digest(folder))
 
 
-class SentenceTransformerEncoder:
+class SentenceTransformerEncoder(SidedEncoder):
     """Applies one spec with a model that is in memory. The model is copied when its dtype has to change."""
 
     def __init__(self, model: SentenceTransformer, spec: EncoderSpec) -> None:
@@ -78,50 +78,30 @@ class SentenceTransformerEncoder:
 
         import torch
 
+        super().__init__(spec)
         wanted = getattr(torch, spec.dtype)
         if model.dtype != wanted:
             model = copy.deepcopy(model).to(wanted)
         model.max_seq_length = spec.max_length
         self._model = model.eval()
-        self._spec = spec
         self._budget = GPU_TOKENS if model.device.type == "cuda" else CPU_TOKENS
 
-    @property
-    def spec(self) -> EncoderSpec:
-        """What decides the vectors."""
-        return self._spec
-
-    def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
-        """Vectors of queries, shape (len(texts), dimension)."""
-        return self._encode(texts, self._spec.query_prompt)
-
-    def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
-        """Vectors of passages, shape (len(texts), dimension)."""
-        return self._encode(texts, self._spec.passage_prompt)
-
-    def _encode(self, texts: Sequence[str], prompt: str) -> np.ndarray:
+    def _encode(self, texts: Sequence[str], side: Side) -> np.ndarray:
         import numpy as np
         import torch
 
         vectors = np.zeros((len(texts), self._spec.dimension), dtype=np.float32)
         if not texts:
             return vectors
+        prompt = self._spec.prompt_of(side)
         with torch.inference_mode():
             # An empty prompt, not None: with None the model's own default prompt would be used.
             for batch in feature_batches(
                 texts, lambda block: self._model.preprocess(block, prompt=prompt), lambda: self._budget
             ):
                 for rows, found in self._forward(batch):
-                    vectors[rows] = self._finished(found).cpu().numpy()
+                    vectors[rows] = finished(found, self._spec).cpu().numpy()
         return vectors
-
-    def _finished(self, vectors: torch.Tensor) -> torch.Tensor:
-        """The spec's dimensions, at unit length when it says so."""
-        import torch
-
-        # A spec may be narrower than its model, when that was trained for it (Matryoshka).
-        vectors = vectors.to(dtype=torch.float32)[:, : self._spec.dimension]
-        return torch.nn.functional.normalize(vectors, dim=1) if self._spec.normalize else vectors
 
     def _forward(self, batch: Batch) -> Iterator[tuple[list[int], torch.Tensor]]:
         """Rows with their vectors; a batch that memory does not hold is computed in halves."""
@@ -148,6 +128,15 @@ class SentenceTransformerEncoder:
         logger.warning("Memory ran out while encoding; batches of %d tokens from now on.", self._budget)
         torch.cuda.empty_cache()
         return None
+
+
+def finished(vectors: torch.Tensor, spec: EncoderSpec) -> torch.Tensor:
+    """A model's vectors in float32, with the spec's dimensions, at unit length when it says so."""
+    import torch
+
+    # A spec may be narrower than its model, when that was trained for it (Matryoshka).
+    vectors = vectors.to(dtype=torch.float32)[:, : spec.dimension]
+    return torch.nn.functional.normalize(vectors, dim=1) if spec.normalize else vectors
 
 
 def load_encoder(folder: str, spec: EncoderSpec) -> SentenceTransformerEncoder:

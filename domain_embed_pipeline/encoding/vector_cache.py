@@ -15,7 +15,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from domain_embed_pipeline.encoding.spec import Encoder, EncoderSpec
+from domain_embed_pipeline.encoding.spec import Encoder, EncoderSpec, Side, SidedEncoder, encode_side
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,13 +85,13 @@ class VectorCache:
             return erased
 
 
-class CachedEncoder:
+class CachedEncoder(SidedEncoder):
     """An encoder that encodes only what its cache lacks, and is not even loaded when the cache has everything."""
 
     def __init__(
         self, spec: EncoderSpec, *, load: Callable[[], Encoder], cache: VectorCache, part_size: int = ENCODE_SIZE
     ) -> None:
-        self._spec = spec
+        super().__init__(spec)
         self._load = load
         self._cache = cache
         self._part_size = part_size
@@ -99,24 +99,10 @@ class CachedEncoder:
         self.encoded_count = 0
         """Texts encoded so far because the cache lacked them."""
 
-    @property
-    def spec(self) -> EncoderSpec:
-        """What decides the vectors."""
-        return self._spec
-
-    def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
-        """Vectors of queries, shape (len(texts), dimension)."""
-        return self._through_cache(texts, self._spec.query_prompt, lambda encoder: encoder.encode_queries)
-
-    def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
-        """Vectors of passages, shape (len(texts), dimension)."""
-        return self._through_cache(texts, self._spec.passage_prompt, lambda encoder: encoder.encode_passages)
-
-    def _through_cache(
-        self, texts: Sequence[str], prompt: str, method: Callable[[Encoder], Callable[[Sequence[str]], np.ndarray]]
-    ) -> np.ndarray:
+    def _encode(self, texts: Sequence[str], side: Side) -> np.ndarray:
         import numpy as np
 
+        prompt = self._spec.prompt_of(side)
         keys = [text_key(prompt, text) for text in texts]
         vectors = self._cache.get(list(dict.fromkeys(keys)))
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in vectors}
@@ -127,7 +113,7 @@ class CachedEncoder:
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-vectors") as pool:
             stored: Future[None] | None = None
             for number, part in enumerate(parts, start=1):
-                fresh = method(self._loaded())([missing[key] for key in part])
+                fresh = encode_side(self._loaded(), [missing[key] for key in part], side)
                 # One part is stored while the next is encoded; what a disk refuses is raised here, one part later.
                 if stored is not None:
                     stored.result()

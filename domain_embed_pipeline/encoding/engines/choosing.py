@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from domain_embed_pipeline.encoding.engines.settings import EngineSettings
-from domain_embed_pipeline.encoding.spec import Encoder, EncoderSpec
+from domain_embed_pipeline.encoding.spec import Encoder, EncoderSpec, Side, SidedEncoder, encode_side
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,28 +39,19 @@ def _distributed(folder: str, spec: EncoderSpec, settings: EngineSettings) -> En
     return RayEncoder(folder, spec, settings)
 
 
-class SizedEncoder:
+class SizedEncoder(SidedEncoder):
     """Small calls in this process, large ones elsewhere; each is made when it is first needed."""
 
     def __init__(
         self, spec: EncoderSpec, *, small: Callable[[], Encoder], large: Callable[[], Encoder], smallest_call: int
     ) -> None:
-        self._spec, self._smallest_call = spec, smallest_call
+        super().__init__(spec)
+        self._smallest_call = smallest_call
         self._make = {"small": small, "large": large}
         self._made: dict[str, Encoder] = {}
 
-    @property
-    def spec(self) -> EncoderSpec:
-        """What decides the vectors."""
-        return self._spec
-
-    def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
-        """Vectors of queries, shape (len(texts), dimension)."""
-        return self._for(texts).encode_queries(texts)
-
-    def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
-        """Vectors of passages, shape (len(texts), dimension)."""
-        return self._for(texts).encode_passages(texts)
+    def _encode(self, texts: Sequence[str], side: Side) -> np.ndarray:
+        return encode_side(self._for(texts), texts, side)
 
     def _for(self, texts: Sequence[str]) -> Encoder:
         size = "small" if len(texts) < self._smallest_call else "large"

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from domain_embed_pipeline.encoding.engines.settings import EngineSettings
-from domain_embed_pipeline.encoding.sentence_transformer import load_model
-from domain_embed_pipeline.encoding.spec import EncoderSpec
+from domain_embed_pipeline.encoding.sentence_transformer import finished, load_model
+from domain_embed_pipeline.encoding.spec import EncoderSpec, Side, SidedEncoder
 from domain_embed_pipeline.errors import EncodingEngineError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 _GPU_BATCH, _CPU_BATCH = 256, 8
 
 
-class DevicesEncoder:
+class DevicesEncoder(SidedEncoder):
     """Texts dealt out to a pool of processes, which lives as long as the encoder.
 
     The processes are spawned: a script that uses this at its top level needs `if __name__ == "__main__":`.
@@ -29,7 +29,7 @@ class DevicesEncoder:
     def __init__(self, folder: str, spec: EncoderSpec, settings: EngineSettings) -> None:
         import torch
 
-        self._spec = spec
+        super().__init__(spec)
         devices = list(settings.devices) or [f"cuda:{number}" for number in range(torch.cuda.device_count())]
         if not devices:
             raise EncodingEngineError(
@@ -44,32 +44,17 @@ class DevicesEncoder:
         self.close = weakref.finalize(self, self._model.stop_multi_process_pool, self._pool)
         """Ends the processes; happens by itself when the encoder is no longer used."""
 
-    @property
-    def spec(self) -> EncoderSpec:
-        """What decides the vectors."""
-        return self._spec
-
-    def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
-        """Vectors of queries, shape (len(texts), dimension)."""
-        return self._encode(texts, self._spec.query_prompt)
-
-    def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
-        """Vectors of passages, shape (len(texts), dimension)."""
-        return self._encode(texts, self._spec.passage_prompt)
-
-    def _encode(self, texts: Sequence[str], prompt: str) -> np.ndarray:
+    def _encode(self, texts: Sequence[str], side: Side) -> np.ndarray:
         import numpy as np
-        import torch
 
         if not texts:
             return np.zeros((0, self._spec.dimension), dtype=np.float32)
         found = self._model.encode(
             list(texts),
-            prompt=prompt,
+            prompt=self._spec.prompt_of(side),
             batch_size=self._batch_size,
             pool=self._pool,
             show_progress_bar=False,
             convert_to_tensor=True,
         )
-        vectors = found.to("cpu", torch.float32)[:, : self._spec.dimension]
-        return (torch.nn.functional.normalize(vectors, dim=1) if self._spec.normalize else vectors).numpy()
+        return finished(found.cpu(), self._spec).numpy()

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from domain_embed_pipeline.encoding.engines.settings import EngineSettings
-from domain_embed_pipeline.encoding.spec import EncoderSpec
+from domain_embed_pipeline.encoding.spec import EncoderSpec, Side, SidedEncoder, encode_side
 from domain_embed_pipeline.errors import EncodingEngineError, MissingDependencyError
 
 if TYPE_CHECKING:
@@ -29,26 +29,14 @@ _BLOCK = 256
 """Texts a call of an actor."""
 
 
-class RayEncoder:
+class RayEncoder(SidedEncoder):
     """Encodes lists of texts on Ray."""
 
     def __init__(self, folder: str, spec: EncoderSpec, settings: EngineSettings) -> None:
-        self._folder, self._spec, self._settings = folder, spec, settings
+        super().__init__(spec)
+        self._folder, self._settings = folder, settings
 
-    @property
-    def spec(self) -> EncoderSpec:
-        """What decides the vectors."""
-        return self._spec
-
-    def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
-        """Vectors of queries, shape (len(texts), dimension)."""
-        return self._encode(texts, "query")
-
-    def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
-        """Vectors of passages, shape (len(texts), dimension)."""
-        return self._encode(texts, "passage")
-
-    def _encode(self, texts: Sequence[str], side: str) -> np.ndarray:
+    def _encode(self, texts: Sequence[str], side: Side) -> np.ndarray:
         import numpy as np
         import pyarrow as pa
 
@@ -168,7 +156,7 @@ def _disconnect() -> None:
     _ray().shutdown()
 
 
-def _with_vectors(dataset: Any, folder: str, spec: EncoderSpec, settings: EngineSettings, *, side: str) -> Any:
+def _with_vectors(dataset: Any, folder: str, spec: EncoderSpec, settings: EngineSettings, *, side: Side) -> Any:
     return dataset.map_batches(
         RayActor,
         fn_constructor_args=(folder, spec, side),
@@ -182,12 +170,12 @@ def _with_vectors(dataset: Any, folder: str, spec: EncoderSpec, settings: Engine
 class RayActor:
     """What runs on the cluster: the model, loaded once an actor."""
 
-    def __init__(self, folder: str, spec: EncoderSpec, side: str) -> None:
+    def __init__(self, folder: str, spec: EncoderSpec, side: Side) -> None:
         from domain_embed_pipeline.encoding.sentence_transformer import load_encoder
 
-        encoder = load_encoder(folder, spec)
-        self._encode = encoder.encode_queries if side == "query" else encoder.encode_passages
+        self._encoder = load_encoder(folder, spec)
+        self._side: Side = side
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """The batch with a column `vector`."""
-        return batch | {"vector": self._encode([str(text) for text in batch["text"]])}
+        return batch | {"vector": encode_side(self._encoder, [str(text) for text in batch["text"]], self._side)}
