@@ -15,6 +15,7 @@ from domain_embed_pipeline.evaluation.evaluate import EvaluationSettings, evalua
 from domain_embed_pipeline.evaluation.fusion import DENSE, SPARSE
 from domain_embed_pipeline.evaluation.records import METRICS, MetricMean, QueryResult, RetrievalMode
 from domain_embed_pipeline.evaluation.statistics import mean_intervals
+from domain_embed_pipeline.pairs.evaluation_sets import HELD_OUT
 from domain_embed_pipeline.records import Corpus, EvaluationSet, Split
 from domain_embed_pipeline.registry.versions import ModelRegistry
 
@@ -79,7 +80,8 @@ def evaluate_named_model(
         EvaluationError: If the split has no query, or an endpoint does not answer.
     """
     settings = settings or StandaloneSettings()
-    corpus, queries = load_judged_set(folder)
+    needed_splits = HELD_OUT if settings.mode == "auto" else (settings.split,)
+    corpus, queries = load_judged_set(folder, needed_splits=needed_splits)
     evaluating, clusters = EvaluationSettings(language=settings.language), _documents(corpus)
     if name.lower() == BM25:
         rows = evaluate_bm25(

@@ -118,13 +118,21 @@ class _CorpusReader:
             *(corpus.corpus_version, len(corpus.chunks), len(corpus.documents), corpus.duplicate_count),
             set_aside or "nothing",
         )
-        too_long = sum(chunk.token_count > self._settings.max_tokens for chunk in corpus.chunks)
-        if too_long:
-            logger.warning(
-                "%d ready chunks have more than %d tokens; an encoder may not see their end",
-                *(too_long, self._settings.max_tokens),
-            )
+        self._warn_of_long_chunks(corpus)
         return corpus
+
+    def _warn_of_long_chunks(self, corpus: Corpus) -> None:
+        """Only ready chunks can be too long: they are taken as they are."""
+        too_long = [chunk for chunk in corpus.chunks if chunk.token_count > self._settings.max_tokens]
+        if too_long:
+            longest = max(too_long, key=lambda chunk: chunk.token_count)
+            logger.warning(
+                "%d ready chunks have more than %d tokens; the longest, %s, has %d. What lies beyond the maximum "
+                "length of a model is not seen: nothing there is learned or found. Split these chunks where they come "
+                "from, or choose a base model that reads as much (DOMAIN_EMBED_BASE_MODEL) and raise max_length of "
+                "both training stages.",
+                *(len(too_long), self._settings.max_tokens, longest.chunk_id, longest.token_count),
+            )
 
     def _free_id(self, document_id: str, folder_name: str) -> str:
         """The id, or one with the location's name where an earlier location has a file of that id."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -73,12 +73,22 @@ class QueryDraft:
 
 
 def load_user_evaluation_set(
-    path: str, corpus: Corpus, *, settings: EvaluationSetSettings | None = None
+    path: str,
+    corpus: Corpus,
+    *,
+    settings: EvaluationSetSettings | None = None,
+    needed_splits: Collection[Split] = HELD_OUT,
 ) -> EvaluationSet:
     """The user's own queries from a BEIR folder: `queries.jsonl`, `qrels/test.tsv` and, when there is one, `dev.tsv`.
 
     A corpus id in qrels is anything that `references` understands. Queries of the same text become one; a query in both
     files is a test query. Queries that no chunk of the corpus answers are listed as lost.
+
+    Args:
+        path: The folder.
+        corpus: Chunks that queries are relevant to.
+        settings: How dev queries are set apart when there is no `dev.tsv`.
+        needed_splits: Sides that are going to be used: a warning says so when one has few queries or none.
 
     Raises:
         EvaluationSetError: If a file is missing or malformed, or no query is left.
@@ -109,7 +119,7 @@ def load_user_evaluation_set(
             f"{path} holds no usable query; {len(lost)} name nothing in the corpus.",
             fix="Name relevant texts by the corpus's own ids, by chunk_id, by document id or by document id#Heading.",
         )
-    return assemble(drafts.values(), lost.values(), corpus, "user")
+    return assemble(drafts.values(), lost.values(), corpus, "user", needed_splits=needed_splits)
 
 
 def generated_evaluation_set(
@@ -155,9 +165,14 @@ def generated_evaluation_set(
 
 
 def assemble(
-    drafts: Iterable[QueryDraft], lost: Iterable[LostQuery], corpus: Corpus, origin: Literal["user", "generated"]
+    drafts: Iterable[QueryDraft],
+    lost: Iterable[LostQuery],
+    corpus: Corpus,
+    origin: Literal["user", "generated"],
+    *,
+    needed_splits: Collection[Split] = HELD_OUT,
 ) -> EvaluationSet:
-    """Queries and judgments in stable order, with the version that follows from them."""
+    """Queries and judgments in stable order, with the version that follows from them; warns of small sides."""
     ordered = sorted(drafts, key=lambda draft: query_id_of(draft.text))
     queries = tuple(EvaluationQuery(query_id_of(draft.text), draft.text, draft.split, draft.style) for draft in ordered)
     qrels = tuple(
@@ -169,7 +184,7 @@ def assemble(
     parts += [f"{row.query_id}\x00{row.chunk_id}" for row in qrels]
     lost = tuple(sorted(lost, key=lambda query: (query.query_id, query.detail)))
     made = EvaluationSet(version_of("evaluation", parts), corpus.corpus_version, origin, queries, qrels, lost)
-    for warning in size_warnings(made):
+    for warning in size_warnings(made, needed_splits):
         logger.warning("%s", warning)
     if lost:
         logger.warning("%d queries are lost; the first: %s", len(lost), lost[0].detail)
@@ -185,10 +200,10 @@ def minimum_detectable_effect(query_count: int, *, sd: float = DIFFERENCE_SD) ->
     return 2.8 * sd / math.sqrt(query_count) if query_count else math.inf
 
 
-def size_warnings(evaluation_set: EvaluationSet) -> tuple[str, ...]:
-    """What the set is too small for, a sentence each; empty when it is large enough."""
+def size_warnings(evaluation_set: EvaluationSet, splits: Collection[Split] = HELD_OUT) -> tuple[str, ...]:
+    """What these sides of the set are too small for, a sentence each; empty when they are large enough."""
     warnings = []
-    for split in HELD_OUT:
+    for split in splits:
         count = len(evaluation_set.queries_of(split))
         if not count:
             warnings.append(f"There is no {split} query.")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from domain_embed_pipeline.alternatives.guard_sets import SHIPPED_FOLDER, load_guard_sets
+from domain_embed_pipeline.alternatives.judged_sets import load_judged_set
 from domain_embed_pipeline.errors import CorpusSourceError
 from domain_embed_pipeline.evaluation.guards import GUARD_METRIC, compare_on_guards, guard_rows, guard_score
 from domain_embed_pipeline_tests.fakes import KeywordEncoder
@@ -22,6 +23,17 @@ def test_two_sets_ship_with_at_least_sixty_passages_and_queries_each() -> None:
         assert len(guard.queries.queries_of("test")) >= 60
         assert not guard.queries.lost_queries
         assert all(15 <= len(chunk.text.split()) <= 70 for chunk in guard.corpus.chunks)
+
+
+def test_a_guard_set_is_loaded_without_a_word_on_its_size(caplog: pytest.LogCaptureFixture) -> None:
+    load_guard_sets()
+    assert not caplog.records
+
+
+def test_a_set_that_a_model_is_scored_on_says_what_it_cannot_show(caplog: pytest.LogCaptureFixture) -> None:
+    load_judged_set(str(SHIPPED_FOLDER / "everyday-home"), needed_splits=("test",))
+    assert "test queries can only show a gain" in caplog.text
+    assert "dev" not in caplog.text
 
 
 def test_no_shipped_query_gives_its_answer_away_by_its_words() -> None:

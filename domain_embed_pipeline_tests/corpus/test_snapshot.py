@@ -282,6 +282,8 @@ def test_ready_chunks_that_an_encoder_will_cut_off_are_reported(
     with caplog.at_level(logging.WARNING):
         corpus_of(tmp_path)
     assert "1 ready chunks have more than 20 tokens" in caplog.text
+    assert "has 30. What lies beyond the maximum length of a model is not seen" in caplog.text
+    assert "Split these chunks" in caplog.text
 
 
 def test_a_long_document_of_many_sections_is_read_in_linear_time(tmp_path: Path) -> None:
