@@ -170,6 +170,9 @@ class DeploymentSettings(BaseSettings):
     machine_dollars_per_month: float = Field(
         default=60.0, ge=0, description="What a machine that runs an own model costs; 0 when it is there anyway."
     )
+    tensorboard_path: str | None = Field(
+        default=None, description="Folder for the curves of trainings, which TensorBoard (extra `tensorboard`) reads."
+    )
     notifier: str = Field(
         default="log",
         description="Who hears of a failed run: log, the URL of a webhook, or package.module:function.",

@@ -65,6 +65,11 @@ class Workspace:
         return self.root / "checkpoints"
 
     @property
+    def tensorboard(self) -> Path | None:
+        """Curves of trainings for TensorBoard; None when nobody asked for them."""
+        return Path(self.settings.tensorboard_path) if self.settings.tensorboard_path else None
+
+    @property
     def reports(self) -> Path:
         """Reports, one a comparison."""
         return self.root / "reports"

@@ -34,6 +34,7 @@ from domain_embed_pipeline.training.settings import (
     epochs_for,
     schedule_for,
 )
+from domain_embed_pipeline.training.tensorboard import tensorboard_callback
 from domain_embed_pipeline.training.trainer import TrainerPlan, make_trainer, training_precision
 from domain_embed_pipeline.training.watching import Watch, WatchPlan, dev_metrics_at, history_of
 
@@ -67,6 +68,7 @@ def fine_tune(
     spec: EncoderSpec,
     goal: DevGoal | None,
     folder: Path,
+    curves: Path | None = None,
 ) -> TrainedStage:
     """Train one stage, resuming from the last checkpoint in `folder` when there is one.
 
@@ -77,11 +79,13 @@ def fine_tune(
         spec: Prompts, normalisation and dtype the model is used with.
         goal: Dev queries that choose the checkpoint; None trains to the end.
         folder: Where checkpoints go; removed once the stage is done, and when it diverged.
+        curves: Where TensorBoard finds loss, learning rate and dev retrieval while it runs; nowhere when not given.
 
     Raises:
         TooFewPairsError: Under `MINIMUM_PAIRS` anchors.
         TrainingDivergedError: If the loss or a vector is not finite.
         TrainingMemoryError: If memory runs out even with one text at a time.
+        MissingDependencyError: If `curves` is given and the package tensorboard is not installed.
     """
     _check_pair_count(_pair_count(rows))
     quiet_libraries()
@@ -94,7 +98,7 @@ def fine_tune(
         len(rows), plan.schedule.total_steps, settings.batch_size, plan.schedule.learning_rate, plan.schedule.epochs,
     )  # fmt: skip
     watch = Watch(WatchPlan(settings, plan.schedule, plan.meter.measure_space(model)))
-    state = _run(model, plan, watch)
+    state = _run(model, plan, watch, curves)
     if settings.lora_rank is not None:
         merge_lora(model)
     best_step = int((plan.judged and state.best_global_step) or state.global_step)
@@ -140,7 +144,7 @@ def training_plan(
     )
 
 
-def _run(model: SentenceTransformer, plan: TrainerPlan, watch: Watch) -> Any:
+def _run(model: SentenceTransformer, plan: TrainerPlan, watch: Watch, curves: Path | None) -> Any:
     """Train, and return the trainer's state; the model's own length is put back in any case."""
     with first_before_others():
         checkpoint = open_checkpoints(plan.folder, _identity(str(model.device), plan))
@@ -148,6 +152,8 @@ def _run(model: SentenceTransformer, plan: TrainerPlan, watch: Watch) -> Any:
     model.max_seq_length = min(plan.settings.max_length, own_length or plan.settings.max_length)
     try:
         trainer = make_trainer(model, plan, watch)
+        if curves is not None:
+            trainer.add_callback(tensorboard_callback(curves))
         trainer.train(resume_from_checkpoint=checkpoint)
     except TrainingDivergedError:
         shutil.rmtree(plan.folder, ignore_errors=True)

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from domain_embed_pipeline.encoding.sentence_transformer import load_model
 from domain_embed_pipeline.encoding.spec import EncoderSpec
@@ -23,6 +24,9 @@ from domain_embed_pipeline.training.dev_set import DevGoal
 from domain_embed_pipeline.training.fine_tuning import TrainedStage, fine_tune
 from domain_embed_pipeline.training.rows import TrainingRow
 from domain_embed_pipeline.training.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 Launcher = Callable[[Sequence[str], Mapping[str, str]], None]
 """Runs a command with further environment variables to its end.
@@ -45,6 +49,20 @@ class StageJob:
     spec: EncoderSpec
     goal: DevGoal | None
     checkpoints: Path
+    curves: Path | None = None
+    """Where TensorBoard finds the training's curves."""
+
+    def train(self, model: SentenceTransformer) -> TrainedStage:
+        """Train a model, loaded from `model_folder`, in this process."""
+        return fine_tune(
+            model,
+            self.rows,
+            settings=self.settings,
+            spec=self.spec,
+            goal=self.goal,
+            folder=self.checkpoints,
+            curves=self.curves,
+        )
 
 
 def run_stage(job: StageJob, *, launch: Launcher | None = None) -> TrainedStage:
@@ -58,8 +76,7 @@ def run_stage(job: StageJob, *, launch: Launcher | None = None) -> TrainedStage:
         TrainingError: As `fine_tune`, or if one of several processes fails.
     """
     if job.settings.num_processes == 1:
-        model = load_model(job.model_folder, max_length=job.spec.max_length)
-        return fine_tune(model, job.rows, settings=job.settings, spec=job.spec, goal=job.goal, folder=job.checkpoints)
+        return job.train(load_model(job.model_folder, max_length=job.spec.max_length))
     with tempfile.TemporaryDirectory(prefix="domain-embed-training-") as folder:
         job_file, result = Path(folder) / "job.pickle", Path(folder) / "result"
         job_file.write_bytes(pickle.dumps(job))

@@ -70,6 +70,8 @@ class TrainingInputs:
     pool_size: int = CandidateSettings().pool_size
     guards: tuple[GuardSet, ...] = ()
     """Sets of other domains, for what a contender forgot."""
+    curves: Path | None = None
+    """Folder for TensorBoard, with a folder a version."""
     launch: Launcher | None = None
     """Starts a training in several processes; a plain subprocess when not given."""
 
@@ -202,6 +204,7 @@ def _train(inputs: TrainingInputs, job: _Job) -> ModelVersion:
         spec=parent.encoder,
         goal=None if dev is None else DevGoal(dev, _score(inputs, parent.model_version, dev)),
         checkpoints=inputs.checkpoints / version,
+        curves=inputs.curves / version if inputs.curves else None,
     )
     stage = run_stage(stage_job, launch=inputs.launch)
     manifest = dataclasses.replace(

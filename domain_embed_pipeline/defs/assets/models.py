@@ -124,5 +124,6 @@ def _inputs(
         pairs_version=pairs.pairs_version,
         checkpoints=workspace.checkpoints,
         guards=workspace.load_guard_sets(),
+        curves=workspace.tensorboard,
         launch=pipes_launcher(context),
     )
