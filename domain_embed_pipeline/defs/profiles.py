@@ -47,9 +47,9 @@ _CPU: Knobs = {
 # A few hundred chunks on two CPU cores in minutes.
 _DEMO = _changed(
     _CPU,
-    training={"anchors_per_row": 4, "max_length": 128, "evaluations_per_epoch": 1},
-    stage_one_model={"epochs": 2.5},
-    finetuned_model={"max_steps": 12, "blend_weights": [0.75]},
+    training={"batch_size": 32, "anchors_per_row": 4, "max_length": 128, "evaluations_per_epoch": 1},
+    stage_one_model={"epochs": 1.5},
+    finetuned_model={"max_steps": 16, "blend_weights": [0.75]},
 )
 
 # One GPU: larger batches, longer texts, more dev measurements.
