@@ -1,7 +1,10 @@
 """What goes into the report of a comparison, gathered from the assets' records."""
 
+import dataclasses
+
 from domain_embed_pipeline.alternatives.measuring import MeasuredAlternatives
 from domain_embed_pipeline.evaluation.charts import Curve
+from domain_embed_pipeline.evaluation.comparison import References
 from domain_embed_pipeline.evaluation.records import Comparison, Evaluation
 from domain_embed_pipeline.evaluation.report import ReportInputs, write_report
 from domain_embed_pipeline.evaluation.vocabulary import nearest_terms, specific_terms
@@ -16,44 +19,41 @@ VOCABULARY_TERMS = 300
 """Terms among which neighbours are looked for; the report shows those that changed most."""
 
 
-def write_comparison_report(
-    workspace: Workspace,
-    comparison: Comparison,
-    *,
-    corpus: Corpus,
-    base: Evaluation,
-    candidate: Evaluation,
-    serving: Evaluation | None,
-    chosen: CandidateResult,
-    certificate: LeakageCertificate,
-    questions: GeneratedQuestions,
-    measured: MeasuredAlternatives,
-) -> str:
+@dataclasses.dataclass(frozen=True, slots=True)
+class JudgedRun:
+    """What a comparison was made of."""
+
+    corpus: Corpus
+    candidate: Evaluation
+    references: References
+    chosen: CandidateResult
+    certificate: LeakageCertificate
+    questions: GeneratedQuestions
+    alternatives: MeasuredAlternatives
+
+
+def write_comparison_report(workspace: Workspace, comparison: Comparison, run: JudgedRun) -> str:
     """Write the HTML report of a comparison; returns its absolute path."""
-    registry = workspace.registry
+    registry, references = workspace.registry, run.references
     terms = nearest_terms(
-        registry.encoder(base.model_version),
-        registry.encoder(candidate.model_version),
-        specific_terms(corpus, VOCABULARY_TERMS),
+        registry.encoder(references.base.model_version),
+        registry.encoder(run.candidate.model_version),
+        specific_terms(run.corpus, VOCABULARY_TERMS),
     )
     path = workspace.reports / f"{comparison.candidate_model_version}.html"
     inputs = ReportInputs(
         comparison=comparison,
-        candidate=candidate,
-        base=base,
-        serving=serving,
-        chunks={chunk.chunk_id: chunk for chunk in corpus.chunks},
-        certificate=_certificate_lines(certificate),
-        lineage=_lineage_lines(workspace, chosen.version),
-        settings=_settings_lines(chosen),
-        cost={
-            "this run": f"${questions.cost_usd:.4f}",
-            "all answers behind these questions": f"${questions.ledger_cost_usd:.4f}",
-            "per 1,000 questions": f"${questions.cost_per_1000_questions:.4f}",
-        },
-        curves=_curves(workspace, chosen.version),
+        candidate=run.candidate,
+        base=references.base,
+        serving=references.serving,
+        chunks={chunk.chunk_id: chunk for chunk in run.corpus.chunks},
+        certificate=_certificate_lines(run.certificate),
+        lineage=_lineage_lines(workspace, run.chosen.version),
+        settings=_settings_lines(run.chosen),
+        cost=_cost_lines(run.questions),
+        curves=_curves(workspace, run.chosen.version),
         vocabulary=terms,
-        problems={problem.name: problem.reason for problem in measured.problems},
+        problems={problem.name: problem.reason for problem in run.alternatives.problems},
     )
     write_report(inputs, str(path))
     return str(path.resolve())
@@ -73,6 +73,14 @@ def _certificate_lines(certificate: LeakageCertificate) -> dict[str, str]:
         for row in certificate.detectors
     }
     return {"passed": "yes" if certificate.passed else "no", **lines, "digest": certificate.digest[:16]}
+
+
+def _cost_lines(questions: GeneratedQuestions) -> dict[str, str]:
+    return {
+        "this run": f"${questions.cost_usd:.4f}",
+        "all answers behind these questions": f"${questions.ledger_cost_usd:.4f}",
+        "per 1,000 questions": f"${questions.cost_per_1000_questions:.4f}",
+    }
 
 
 def _lineage_lines(workspace: Workspace, version: ModelVersion) -> dict[str, str]:

@@ -6,6 +6,7 @@ What belongs here: which evaluations may be compared, the rule of the verdict, i
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -50,12 +51,33 @@ class CertificateOutcome:
     passed: bool
 
 
+@dataclass(frozen=True, slots=True)
+class References:
+    """What a candidate is compared with."""
+
+    base: Evaluation
+    """The base model in its own best mode over the chunks as they are."""
+    expanded_base: Evaluation | None = None
+    """The base model over chunks expanded by their questions; asked where the candidate's are, too."""
+    serving: Evaluation | None = None
+    """What is live now; None before the first swap."""
+
+    def of(self, candidate: Evaluation) -> References:
+        """Those that are asked: chunks with questions say nothing of a candidate whose chunks have none.
+
+        Raises:
+            IncomparableError: If one was measured on something else than the candidate.
+        """
+        asked = self if candidate.mode.expanded else dataclasses.replace(self, expanded_base=None)
+        for reference in filter(None, (asked.base, asked.expanded_base, asked.serving)):
+            check_comparable(candidate, reference)
+        return asked
+
+
 def compare(
     candidate: Evaluation,
-    base: Evaluation,
+    references: References,
     *,
-    expanded_base: Evaluation | None = None,
-    serving: Evaluation | None = None,
     certificate: CertificateOutcome,
     slices: Sequence[Slice] = (),
     settings: ComparisonSettings | None = None,
@@ -68,9 +90,7 @@ def compare(
 
     Args:
         candidate: The fine-tuned model in its chosen mode.
-        base: The base model in its own best mode over the chunks as they are.
-        expanded_base: The base model over chunks expanded by their questions; asked where the candidate's are, too.
-        serving: What is live now; None before the first swap.
+        references: What it has to be better than.
         certificate: Without a passed one nothing is called better.
         slices: Parts of the queries to look at separately (`slices.make_slices`).
         settings: The rule.
@@ -79,10 +99,8 @@ def compare(
         IncomparableError: If the evaluations differ in more than model and mode; every difference is listed.
     """
     settings = settings or ComparisonSettings()
-    if not candidate.mode.expanded:
-        expanded_base = None
-    for other in filter(None, (base, expanded_base, serving)):
-        check_comparable(candidate, other)
+    asked = references.of(candidate)
+    base, expanded_base, serving = asked.base, asked.expanded_base, asked.serving
     slice_results = compare_slices(
         candidate.served_query_results,
         base.served_query_results,

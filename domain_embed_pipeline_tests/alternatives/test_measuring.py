@@ -17,7 +17,7 @@ from domain_embed_pipeline.alternatives.measuring import (
     measure_alternatives,
 )
 from domain_embed_pipeline.evaluation.comparators import Workload
-from domain_embed_pipeline.evaluation.comparison import CertificateOutcome, compare
+from domain_embed_pipeline.evaluation.comparison import CertificateOutcome, References, compare
 from domain_embed_pipeline.evaluation.evaluate import evaluate_model
 from domain_embed_pipeline.evaluation.records import Evaluation
 from domain_embed_pipeline.records import Corpus, EvaluationSet
@@ -101,7 +101,7 @@ def test_models_endpoint_and_reranker_stand_side_by_side_and_a_dead_one_is_liste
 
 
 def test_a_comparison_gets_general_ability_alternatives_and_advice_and_keeps_its_verdict(bench: Bench) -> None:
-    comparison = compare(bench.base, bench.base, certificate=CertificateOutcome("sha256:1", passed=True))
+    comparison = compare(bench.base, References(bench.base), certificate=CertificateOutcome("sha256:1", passed=True))
     guards = load_guard_sets()
     around = Surroundings(bench.registry, bench.measure(), guards, Workload(), bench.folder / "latencies")
     advised = advise(comparison, bench.base, bench.base, around)

@@ -7,7 +7,7 @@ import pytest
 
 from domain_embed_pipeline.defs.metadata.evaluation import of_comparison, of_evaluation
 from domain_embed_pipeline.defs.metadata.values import counts_by, spread, table
-from domain_embed_pipeline.evaluation.comparison import CertificateOutcome, compare
+from domain_embed_pipeline.evaluation.comparison import CertificateOutcome, References, compare
 from domain_embed_pipeline.evaluation.records import METRICS, GuardResult
 from domain_embed_pipeline.evaluation.slices import Slice
 from domain_embed_pipeline_tests.evaluation.helpers import evaluation_of, rows_with
@@ -19,8 +19,10 @@ GUARD = GuardResult("everyday-home", "ndcg_at_10", 33, 0.5, 0.4, -0.1, -0.2, 0.0
 
 
 def test_keys_of_a_comparison_are_the_same_whether_or_not_something_is_live() -> None:
-    first = of_comparison(compare(GOOD, BASE, certificate=PASSED), "first.html")
-    later = of_comparison(compare(GOOD, BASE, serving=BASE, certificate=PASSED), "later.html", previous_report="a.html")
+    first = of_comparison(compare(GOOD, References(BASE), certificate=PASSED), "first.html")
+    later = of_comparison(
+        compare(GOOD, References(BASE, serving=BASE), certificate=PASSED), "later.html", previous_report="a.html"
+    )
     assert list(first) == list(later)
     assert (first["previous_model_version"], later["previous_model_version"]) == ("none", "base")
     assert first["against_serving"] == "nothing live"
@@ -28,7 +30,7 @@ def test_keys_of_a_comparison_are_the_same_whether_or_not_something_is_live() ->
 
 
 def test_every_measure_and_every_guard_set_has_a_number_to_plot() -> None:
-    comparison = dataclasses.replace(compare(GOOD, BASE, certificate=PASSED), general_ability=(GUARD,))
+    comparison = dataclasses.replace(compare(GOOD, References(BASE), certificate=PASSED), general_ability=(GUARD,))
     shown = of_comparison(comparison, "report.html")
     assert shown["recall_at_5_difference"] == pytest.approx(0.3)
     assert all(type(shown[f"{metric}_difference"]) is float for metric in METRICS)
@@ -41,7 +43,7 @@ def test_every_measure_and_every_guard_set_has_a_number_to_plot() -> None:
 
 def test_slices_and_guard_sets_are_shown_in_the_same_columns() -> None:
     halves = Slice("half", "first", frozenset(row.query_id for row in BASE.query_results[:50]))
-    shown = of_comparison(compare(GOOD, BASE, slices=[halves], certificate=PASSED), "report.html")
+    shown = of_comparison(compare(GOOD, References(BASE), slices=[halves], certificate=PASSED), "report.html")
     (row,) = shown["slices"].records
     assert list(row.data) == ["group", "slice", "queries", "base", "candidate", "low", "high", "verdict"]
 

@@ -17,7 +17,7 @@ from domain_embed_pipeline.evaluation.comparators import (
     query_latency_ms,
     recommend,
 )
-from domain_embed_pipeline.evaluation.comparison import CertificateOutcome, compare
+from domain_embed_pipeline.evaluation.comparison import CertificateOutcome, References, compare
 from domain_embed_pipeline.evaluation.records import RetrievalMode
 from domain_embed_pipeline_tests.evaluation.helpers import evaluation_of, rows_with
 
@@ -31,8 +31,8 @@ WORKLOAD = Workload(
 BASE = evaluation_of(rows_with([1] * 40 + [8] * 60), "base")
 GOOD = evaluation_of(rows_with([1] * 65 + [8] * 35), "good")
 PASSED = CertificateOutcome("sha256:1", passed=True)
-BETTER = compare(GOOD, BASE, certificate=PASSED)
-NOT_SHOWN = compare(BASE, BASE, certificate=PASSED)
+BETTER = compare(GOOD, References(BASE), certificate=PASSED)
+NOT_SHOWN = compare(BASE, References(BASE), certificate=PASSED)
 
 
 def line(name: str, kind: AlternativeKind, recall_at_5: float, **changes: Any) -> ComparatorResult:

@@ -13,7 +13,7 @@ import pytest
 
 from domain_embed_pipeline.evaluation.charts import Bar, Curve, curve_chart, interval_chart
 from domain_embed_pipeline.evaluation.comparators import Alternative, Workload, comparator_table
-from domain_embed_pipeline.evaluation.comparison import CertificateOutcome, compare
+from domain_embed_pipeline.evaluation.comparison import CertificateOutcome, References, compare
 from domain_embed_pipeline.evaluation.records import Evaluation, GuardResult
 from domain_embed_pipeline.evaluation.report import (
     ReportInputs,
@@ -56,7 +56,7 @@ class WellFormed(HTMLParser):
 
 def page(**changes: Any) -> str:
     inputs: dict[str, Any] = {
-        "comparison": compare(GOOD, BASE, serving=BASE, certificate=PASSED, slices=[PART]),
+        "comparison": compare(GOOD, References(BASE, serving=BASE), certificate=PASSED, slices=[PART]),
         "candidate": GOOD,
         "base": BASE,
         "serving": BASE,
@@ -77,7 +77,7 @@ def full_page() -> str:
     alternatives = [Alternative("BM25", "bm25", BASE.query_results, 0.5, terms_per_chunk=80)]
     guard = GuardResult("everyday", "ndcg_at_10", 66, 0.8, 0.7, -0.1, -0.15, -0.05, 0.001, "worse")
     comparison = dataclasses.replace(
-        compare(GOOD, BASE, serving=BASE, certificate=PASSED, slices=[PART]),
+        compare(GOOD, References(BASE, serving=BASE), certificate=PASSED, slices=[PART]),
         comparators=comparator_table(alternatives, workload=Workload()),
         recommendation="Fine-tune.",
         general_ability=(guard,),
@@ -121,7 +121,7 @@ def test_every_section_that_was_given_is_there() -> None:
 
 
 def test_sections_without_content_are_left_out() -> None:
-    text = page(comparison=compare(GOOD, BASE, certificate=PASSED), serving=None)
+    text = page(comparison=compare(GOOD, References(BASE), certificate=PASSED), serving=None)
     for absent in ("Live now", "What is live", "Vocabulary", "Should one fine-tune", "Lineage", 'id="slices"'):
         assert absent not in text
 
@@ -139,12 +139,12 @@ def test_text_of_documents_and_queries_is_escaped_and_cut() -> None:
 )
 def test_the_verdict_is_in_plain_words(candidate: Evaluation | None, word: str) -> None:
     candidate = candidate or evaluation_of(rows_with([1] * 10 + [8] * 90), "bad")
-    text = page(comparison=compare(candidate, BASE, certificate=PASSED), candidate=candidate)
+    text = page(comparison=compare(candidate, References(BASE), certificate=PASSED), candidate=candidate)
     assert word in text
 
 
 def test_a_certificate_that_did_not_pass_stands_out() -> None:
-    refused = compare(GOOD, BASE, certificate=CertificateOutcome("sha256:1", passed=False))
+    refused = compare(GOOD, References(BASE), certificate=CertificateOutcome("sha256:1", passed=False))
     assert "<td>NO</td>" in page(comparison=refused)
 
 
@@ -186,7 +186,7 @@ def test_equal_inputs_give_equal_pages() -> None:
 
 def test_the_page_is_written_where_it_is_wanted(tmp_path: Path) -> None:
     path = tmp_path / "new" / "report.html"
-    write_report(ReportInputs(compare(GOOD, BASE, certificate=PASSED), GOOD, BASE), str(path))
+    write_report(ReportInputs(compare(GOOD, References(BASE), certificate=PASSED), GOOD, BASE), str(path))
     assert path.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 
 

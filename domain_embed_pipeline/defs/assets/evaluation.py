@@ -7,11 +7,11 @@ from domain_embed_pipeline.alternatives.measuring import MeasuredAlternatives, m
 from domain_embed_pipeline.defs.assets.corpus import OWNERS
 from domain_embed_pipeline.defs.config import ComparisonConfig
 from domain_embed_pipeline.defs.metadata import evaluation as metadata
-from domain_embed_pipeline.defs.report import report_of, write_comparison_report
+from domain_embed_pipeline.defs.report import JudgedRun, report_of, write_comparison_report
 from domain_embed_pipeline.defs.resources import Deployment
 from domain_embed_pipeline.defs.retries import tried_again_later
 from domain_embed_pipeline.encoding.expansion import expand_corpus
-from domain_embed_pipeline.evaluation.comparison import CertificateOutcome, compare
+from domain_embed_pipeline.evaluation.comparison import CertificateOutcome, References, compare
 from domain_embed_pipeline.evaluation.evaluate import clusters_of_chunks, evaluate_model
 from domain_embed_pipeline.evaluation.records import Comparison, Evaluation
 from domain_embed_pipeline.evaluation.slices import make_slices
@@ -135,11 +135,14 @@ def model_comparison(
     """
     workspace = deployment.workspace
     certificate = training_pairs.certificate
-    comparison = compare(
-        finetuned_evaluation,
-        baseline_evaluation,
+    references = References(
+        base=baseline_evaluation,
         expanded_base=expanded_baseline_evaluation,
         serving=serving_evaluation.to_beat(finetuned_evaluation),
+    )
+    comparison = compare(
+        finetuned_evaluation,
+        references,
         certificate=CertificateOutcome(certificate.digest, certificate.passed),
         slices=make_slices(corpus_chunks, evaluation_set, "test"),
         settings=config.to_settings(),
@@ -153,19 +156,17 @@ def model_comparison(
         latencies=workspace.latencies,
     )
     comparison = advise(comparison, baseline_evaluation, finetuned_evaluation, around)
-    report = write_comparison_report(
-        workspace,
-        comparison,
+    judged = JudgedRun(
         corpus=corpus_chunks,
-        base=baseline_evaluation,
         candidate=finetuned_evaluation,
-        serving=serving_evaluation.to_beat(finetuned_evaluation),
+        references=references,
         chosen=finetuned_model,
         certificate=certificate,
         questions=generated_questions,
-        measured=alternatives,
+        alternatives=alternatives,
     )
-    previous = report_of(deployment.workspace, serving_evaluation.evaluation)
+    report = write_comparison_report(workspace, comparison, judged)
+    previous = report_of(workspace, serving_evaluation.evaluation)
     return dg.MaterializeResult(
         value=comparison, metadata=metadata.of_comparison(comparison, report, previous_report=previous)
     )
