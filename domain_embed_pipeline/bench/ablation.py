@@ -137,7 +137,7 @@ def _choose(
     settings: AblationSettings, workspace: BenchWorkspace, data: BenchData, questions: str | None
 ) -> dict[str, TrainingPairs]:
     """Training pairs of every variant; paraphrases of dev and test queries are looked for only before a training."""
-    candidates = load_candidates(workspace, data, questions)
+    candidates = load_candidates(workspace, data, questions).pairs
     encoder = workspace.registry.encoder(workspace.base_model.model_version) if settings.train else None
     return {
         name: choose_pairs(data, candidates, encoder=encoder, settings=choice)

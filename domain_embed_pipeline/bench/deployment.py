@@ -14,11 +14,16 @@ from domain_embed_pipeline.bench.stopwatch import Stopwatch, TimedEncoder
 from domain_embed_pipeline.encoding.spec import Encoder
 from domain_embed_pipeline.encoding.vector_cache import CachedEncoder
 from domain_embed_pipeline.pairs.current_set import current_evaluation_set
-from domain_embed_pipeline.pairs.records import StructuralPairs, TrainingPairs, UserPairs
+from domain_embed_pipeline.pairs.records import TrainingPairs
 from domain_embed_pipeline.pairs.splits import split_documents
 from domain_embed_pipeline.pairs.structural import structural_pairs
-from domain_embed_pipeline.pairs.training_pairs import TrainingPairSettings, build_training_pairs
-from domain_embed_pipeline.questions.generation import GeneratedQuestions, generate_questions
+from domain_embed_pipeline.pairs.training_pairs import (
+    PairCandidates,
+    PairTools,
+    TrainingPairSettings,
+    build_training_pairs,
+)
+from domain_embed_pipeline.questions.generation import generate_questions
 from domain_embed_pipeline.questions.imports import import_questions
 from domain_embed_pipeline.questions.settings import QuestionSettings
 from domain_embed_pipeline.records import Corpus, DocumentSplits, EvaluationSet
@@ -41,11 +46,11 @@ class BenchData:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """What training pairs are chosen from."""
+    """What training pairs are chosen from, and what it cost."""
 
-    questions: GeneratedQuestions
-    structural: StructuralPairs
-    user_pairs: UserPairs | None
+    pairs: PairCandidates
+    dollars: float
+    """For the questions; nothing when they are recorded."""
 
 
 class TimedRegistry(ModelRegistry):
@@ -123,31 +128,30 @@ def load_candidates(workspace: Workspace, data: BenchData, questions: str | None
         if questions is not None:
             import_questions(questions, corpus=data.corpus, ledger=ledger)
         generated = generate_questions(data.corpus.chunks, settings=QuestionSettings(), ledger=ledger, client=None)
-    return Candidates(
-        questions=generated,
+    pairs = PairCandidates(
+        questions=generated.questions,
         structural=structural_pairs(data.corpus, data.splits),
         user_pairs=workspace.load_user_pairs(data.corpus),
     )
+    return Candidates(pairs, generated.cost_usd)
 
 
 def make_training_pairs(workspace: Workspace, data: BenchData, questions: str | None) -> tuple[TrainingPairs, float]:
-    """Pairs as the assets make them, and what their questions cost in dollars (nothing: they are recorded)."""
+    """Pairs as the assets make them, and what their questions cost in dollars."""
     candidates = load_candidates(workspace, data, questions)
     encoder = workspace.registry.encoder(workspace.base_model.model_version)
-    return choose_pairs(data, candidates, encoder=encoder), candidates.questions.cost_usd
+    return choose_pairs(data, candidates.pairs, encoder=encoder), candidates.dollars
 
 
 def choose_pairs(
-    data: BenchData, candidates: Candidates, *, encoder: Encoder | None, settings: TrainingPairSettings = PAIRS
+    data: BenchData, candidates: PairCandidates, *, encoder: Encoder | None, settings: TrainingPairSettings = PAIRS
 ) -> TrainingPairs:
     """What filters, caps and leakage detectors leave of the candidates."""
     return build_training_pairs(
         data.corpus,
         data.splits,
-        questions=candidates.questions.questions,
-        structural=candidates.structural,
-        user_pairs=candidates.user_pairs,
+        candidates,
         evaluation_set=data.queries,
         settings=settings,
-        encoder=encoder,
+        tools=PairTools(encoder=encoder),
     )

@@ -68,58 +68,66 @@ class TrainingPairSettings:
     leakage: LeakageSettings = field(default_factory=LeakageSettings)
 
 
+@dataclass(frozen=True, slots=True)
+class PairCandidates:
+    """What training pairs are chosen from."""
+
+    questions: Sequence[Question] = ()
+    """Of any chunk; those of held-out documents belong to the evaluation set and are rejected (`held_out`)."""
+    structural: StructuralPairs | None = None
+    user_pairs: UserPairs | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PairTools:
+    """What helps to choose; each may be missing."""
+
+    encoder: Encoder | None = None
+    """The base model, for the embedding detector and the round trip; without it neither runs."""
+    judge: PairJudge | None = None
+    """Second opinion on questions; which ones, `FilterSettings.judge` says."""
+    memo_folder: Path | None = None
+    """Where verdicts of the wording filters are kept, so that the next run judges only what is new."""
+
+
 def build_training_pairs(
     corpus: Corpus,
     splits: DocumentSplits,
+    candidates: PairCandidates,
     *,
-    questions: Sequence[Question] = (),
-    structural: StructuralPairs | None = None,
-    user_pairs: UserPairs | None = None,
     evaluation_set: EvaluationSet,
     settings: TrainingPairSettings | None = None,
-    encoder: Encoder | None = None,
-    judge: PairJudge | None = None,
-    memo_folder: Path | None = None,
+    tools: PairTools | None = None,
 ) -> TrainingPairs:
     """Held-out documents out, junk out, caps, leaks out; then the certificate over what is left.
 
     Args:
         corpus: Chunks that pairs refer to. Pairs of chunks that are gone are rejected (`unknown_chunk`).
         splits: Sides and near-duplicate clusters.
-        questions: Of any chunk; those of held-out documents belong to the evaluation set and are rejected (`held_out`).
-        structural: From `structural_pairs`.
-        user_pairs: From `load_user_pairs`.
+        candidates: Questions, structural pairs and the user's own.
         evaluation_set: What training must not know.
         settings: Caps and thresholds.
-        encoder: The base model, for the embedding detector and the round trip; without it neither runs.
-        judge: Second opinion on questions; which ones, `settings.filters.judge` says.
-        memo_folder: Where verdicts of the wording filters are kept, so that the next run judges only what is new.
+        tools: Encoder, judge and memory.
+
+    Raises:
+        PairsError: If the settings ask for the round trip or a judge and there is no encoder or judge.
     """
-    settings = settings or TrainingPairSettings()
-    chunks = {chunk.chunk_id: chunk for chunk in corpus.chunks}
-    candidates, lost_questions = _question_pairs(questions, chunks)
-    candidates += [*(structural.pairs if structural else ()), *(user_pairs.pairs if user_pairs else ())]
+    settings, tools = settings or TrainingPairSettings(), tools or PairTools()
+    pairs, lost_questions = _candidate_pairs(candidates, corpus)
     sides = chunk_sides(corpus, splits)
-    memo = VerdictMemo(memo_folder, settings.filters) if memo_folder else None
-    filters = all_filters(
-        settings.filters, corpus, chunk_clusters=cluster_of_chunks(splits), encoder=encoder, judge=judge, memo=memo
-    )
-    on_side = drop_where(candidates, lambda pair: _side_verdict(sides.get(pair.chunk_id)))
-    filtered = apply_filters(on_side.kept, filters)
-    if memo is not None:
-        memo.save()
+    on_side = drop_where(pairs, lambda pair: _side_verdict(sides.get(pair.chunk_id)))
+    filtered = _filtered(on_side.kept, corpus, splits, settings.filters, tools)
     capped = _capped(filtered.kept, settings)
-    held_out = held_out_chunks(corpus, splits, evaluation_set)
     leaks = find_leaks(
         capped.kept,
         evaluation_set,
         settings=settings.leakage,
-        encoder=encoder,
-        held_out_chunks=held_out,
+        encoder=tools.encoder,
+        held_out_chunks=held_out_chunks(corpus, splits, evaluation_set),
         chunk_clusters=cluster_of_chunks(splits),
     )
     clean = _without_leaks(capped.kept, leaks)
-    certificate = certify(clean.kept, evaluation_set, leaks, settings=settings.leakage, encoder=encoder)
+    certificate = certify(clean.kept, evaluation_set, leaks, settings=settings.leakage, encoder=tools.encoder)
     rejected = [*lost_questions, *on_side.dropped, *filtered.dropped, *capped.dropped, *clean.dropped]
     logger.info("%d training pairs, %d rejected, %d leaks removed.", len(clean.kept), len(rejected), len(clean.dropped))
     return TrainingPairs(
@@ -148,19 +156,26 @@ def held_out_chunks(corpus: Corpus, splits: DocumentSplits, evaluation_set: Eval
     return frozenset(held_out)
 
 
-def _question_pairs(
-    questions: Sequence[Question], chunks: Mapping[str, Chunk]
-) -> tuple[list[TrainingPair], list[RejectedPair]]:
-    pairs, rejected = [], []
-    for question in questions:
+def _candidate_pairs(candidates: PairCandidates, corpus: Corpus) -> tuple[list[TrainingPair], list[RejectedPair]]:
+    """All candidates as pairs, and the questions whose chunk is gone."""
+    chunks = {chunk.chunk_id: chunk for chunk in corpus.chunks}
+    pairs: list[TrainingPair] = []
+    lost: list[RejectedPair] = []
+    for question in candidates.questions:
         chunk = chunks.get(question.chunk_id)
         if chunk is None:
-            rejected.append(RejectedPair(question.text, question.chunk_id, "question", "unknown_chunk", ""))
-            continue
-        positive = chunk.embedding_text
-        pair_id = pair_id_of(question.text, positive)
-        pairs.append(TrainingPair(pair_id, question.text, positive, chunk.chunk_id, "question", question.style))
-    return pairs, rejected
+            lost.append(RejectedPair(question.text, question.chunk_id, "question", "unknown_chunk", ""))
+        else:
+            pairs.append(_question_pair(question, chunk))
+    for others in filter(None, (candidates.structural, candidates.user_pairs)):
+        pairs += others.pairs
+    return pairs, lost
+
+
+def _question_pair(question: Question, chunk: Chunk) -> TrainingPair:
+    positive = chunk.embedding_text
+    pair_id = pair_id_of(question.text, positive)
+    return TrainingPair(pair_id, question.text, positive, chunk.chunk_id, "question", question.style)
 
 
 def _side_verdict(side: ChunkSide | None) -> Verdict | None:
@@ -168,6 +183,21 @@ def _side_verdict(side: ChunkSide | None) -> Verdict | None:
     if side is None:
         return "unknown_chunk", ""
     return ("held_out", f"document on the {side} side") if side in ("dev", "test") else None
+
+
+def _filtered(
+    pairs: Sequence[TrainingPair], corpus: Corpus, splits: DocumentSplits, settings: FilterSettings, tools: PairTools
+) -> FilterResult:
+    """What the filters keep; what the memo did not know yet, it knows afterwards."""
+    memo = VerdictMemo(tools.memo_folder, settings) if tools.memo_folder else None
+    clusters = cluster_of_chunks(splits)
+    filters = all_filters(
+        settings, corpus, chunk_clusters=clusters, encoder=tools.encoder, judge=tools.judge, memo=memo
+    )
+    filtered = apply_filters(pairs, filters)
+    if memo is not None:
+        memo.save()
+    return filtered
 
 
 def _without_leaks(pairs: Sequence[TrainingPair], leaks: Sequence[Leak]) -> FilterResult:

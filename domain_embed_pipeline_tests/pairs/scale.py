@@ -16,7 +16,7 @@ from pathlib import Path
 from domain_embed_pipeline.pairs.current_set import current_evaluation_set
 from domain_embed_pipeline.pairs.splits import split_documents
 from domain_embed_pipeline.pairs.structural import structural_pairs
-from domain_embed_pipeline.pairs.training_pairs import build_training_pairs
+from domain_embed_pipeline.pairs.training_pairs import PairCandidates, PairTools, build_training_pairs
 from domain_embed_pipeline.records import Chunk, DocumentSplits
 from domain_embed_pipeline_tests.pairs.helpers import corpus_of, documents_of, question_of
 
@@ -51,10 +51,9 @@ class Room:
         made = build_training_pairs(
             corpus,
             splits,
-            questions=questions,
-            structural=structural,
+            PairCandidates(questions, structural=structural),
             evaluation_set=evaluation_set,
-            memo_folder=self._folder / "verdicts",
+            tools=PairTools(memo_folder=self._folder / "verdicts"),
         )
         clock.lap("filters and certificate")
         assert made.certificate.passed

@@ -14,7 +14,13 @@ from domain_embed_pipeline.pairs.evaluation_sets import generated_evaluation_set
 from domain_embed_pipeline.pairs.records import StructuralPairs, TrainingPairs, UserPairs
 from domain_embed_pipeline.pairs.splits import chunk_sides, split_documents
 from domain_embed_pipeline.pairs.structural import structural_pairs
-from domain_embed_pipeline.pairs.training_pairs import TrainingPairSettings, build_training_pairs, held_out_chunks
+from domain_embed_pipeline.pairs.training_pairs import (
+    PairCandidates,
+    PairTools,
+    TrainingPairSettings,
+    build_training_pairs,
+    held_out_chunks,
+)
 from domain_embed_pipeline.records import Chunk, Question, TrainingPair
 from domain_embed_pipeline.tables import load_record, save_record
 from domain_embed_pipeline_tests.pairs.helpers import (
@@ -54,7 +60,7 @@ def _user_pair(anchor: str, chunk: Chunk) -> TrainingPair:
 
 
 def test_a_question_goes_with_the_text_that_encoders_see() -> None:
-    made = build_training_pairs(_CORPUS, _OPEN, questions=_QUESTIONS, evaluation_set=_NO_QUERIES)
+    made = build_training_pairs(_CORPUS, _OPEN, PairCandidates(_QUESTIONS), evaluation_set=_NO_QUERIES)
     texts = {chunk.chunk_id: chunk.embedding_text for chunk in _CORPUS.chunks}
     assert len(made.pairs) == len(_QUESTIONS)
     assert all(pair.positive == texts[pair.chunk_id] for pair in made.pairs)
@@ -67,8 +73,7 @@ def test_no_pair_comes_from_a_held_out_document_and_the_certificate_passes() -> 
     made = build_training_pairs(
         _CORPUS,
         _HELD,
-        questions=_QUESTIONS,
-        structural=structural_pairs(_CORPUS, _HELD),
+        PairCandidates(_QUESTIONS, structural=structural_pairs(_CORPUS, _HELD)),
         evaluation_set=evaluation_set,
     )
     sides = chunk_sides(_CORPUS, _HELD)
@@ -86,7 +91,7 @@ def test_a_passage_in_documents_on_both_sides_is_found_and_taken_out_of_training
     shared = next(chunk for chunk in corpus.chunks if chunk.text == notice)
     questions = [*_QUESTIONS, question_of(shared, "what the notice on the door says")]
     evaluation_set = generated_evaluation_set(corpus, splits, questions)
-    made = build_training_pairs(corpus, splits, questions=questions, evaluation_set=evaluation_set)
+    made = build_training_pairs(corpus, splits, PairCandidates(questions), evaluation_set=evaluation_set)
     row = next(row for row in made.certificate.detectors if row.detector == "held_out_chunk")
     assert (row.found, row.removed, row.remaining) == (1, 1, 0)
     assert [row.anchor for row in made.rejected if row.reason == "leak_held_out_chunk"] == [
@@ -98,7 +103,7 @@ def test_answers_of_a_frozen_generated_set_stay_out_when_the_split_has_moved_on(
     evaluation_set = generated_evaluation_set(_CORPUS, _HELD, _QUESTIONS)
     answers = {row.chunk_id for row in evaluation_set.qrels}
     assert answers <= held_out_chunks(_CORPUS, _OPEN, evaluation_set)
-    made = build_training_pairs(_CORPUS, _OPEN, questions=_QUESTIONS, evaluation_set=evaluation_set)
+    made = build_training_pairs(_CORPUS, _OPEN, PairCandidates(_QUESTIONS), evaluation_set=evaluation_set)
     assert not answers & {pair.chunk_id for pair in made.pairs}
 
 
@@ -116,10 +121,9 @@ def test_a_click_log_with_test_queries_is_cleaned_and_the_test_set_is_not() -> N
     made = build_training_pairs(
         _CORPUS,
         _OPEN,
-        questions=_QUESTIONS,
-        user_pairs=UserPairs(tuple(pairs), ()),
+        PairCandidates(_QUESTIONS, user_pairs=UserPairs(tuple(pairs), ())),
         evaluation_set=evaluation_set,
-        encoder=encoder,
+        tools=PairTools(encoder=encoder),
     )
     assert {row.reason: row.anchor for row in made.rejected if row.reason.startswith("leak")} == variants
     assert [pair.anchor for pair in made.pairs if pair.source == "user"] == ["gout in pregnancy"]
@@ -134,8 +138,7 @@ def test_structural_pairs_cannot_drown_questions() -> None:
     made = build_training_pairs(
         _CORPUS,
         _OPEN,
-        questions=questions,
-        structural=structural,
+        PairCandidates(questions, structural=structural),
         evaluation_set=_NO_QUERIES,
         settings=TrainingPairSettings(structural_share=0.5, structural_floor=0),
     )
@@ -151,8 +154,7 @@ def test_structural_pairs_fill_up_where_there_are_few_questions() -> None:
     made = build_training_pairs(
         _CORPUS,
         _OPEN,
-        questions=_QUESTIONS[:10],
-        structural=structural,
+        PairCandidates(_QUESTIONS[:10], structural=structural),
         evaluation_set=_NO_QUERIES,
         settings=TrainingPairSettings(structural_floor=40),
     )
@@ -166,8 +168,7 @@ def test_what_one_structural_source_does_not_have_the_other_may_give() -> None:
     made = build_training_pairs(
         _CORPUS,
         _OPEN,
-        questions=_QUESTIONS[:10],
-        structural=dataclasses.replace(structural, pairs=few),
+        PairCandidates(_QUESTIONS[:10], structural=dataclasses.replace(structural, pairs=few)),
         evaluation_set=_NO_QUERIES,
         settings=TrainingPairSettings(structural_floor=40),
     )
@@ -176,7 +177,7 @@ def test_what_one_structural_source_does_not_have_the_other_may_give() -> None:
 
 def test_without_questions_structural_pairs_carry_the_run() -> None:
     structural = structural_pairs(_CORPUS, _OPEN)
-    made = build_training_pairs(_CORPUS, _OPEN, structural=structural, evaluation_set=_NO_QUERIES)
+    made = build_training_pairs(_CORPUS, _OPEN, PairCandidates(structural=structural), evaluation_set=_NO_QUERIES)
     assert len(made.pairs) > 0.9 * len(structural.pairs)
 
 
@@ -186,8 +187,7 @@ def test_every_candidate_is_either_kept_or_rejected_with_a_reason() -> None:
     made = build_training_pairs(
         _CORPUS,
         _HELD,
-        questions=[*_QUESTIONS, gone],
-        structural=structural,
+        PairCandidates([*_QUESTIONS, gone], structural=structural),
         evaluation_set=generated_evaluation_set(_CORPUS, _HELD, _QUESTIONS),
         settings=TrainingPairSettings(max_questions_per_chunk=2, max_pairs=150),
     )
@@ -206,8 +206,7 @@ def test_the_order_of_candidates_changes_nothing() -> None:
         build_training_pairs(
             _CORPUS,
             _OPEN,
-            questions=questions,
-            structural=pairs,
+            PairCandidates(questions, structural=pairs),
             evaluation_set=_NO_QUERIES,
             settings=TrainingPairSettings(max_questions_per_chunk=3),
         )
@@ -218,7 +217,7 @@ def test_the_order_of_candidates_changes_nothing() -> None:
 
 def test_pairs_rejections_and_certificate_are_stored_and_read_back(tmp_path: Path) -> None:
     made = build_training_pairs(
-        _CORPUS, _HELD, questions=_QUESTIONS, evaluation_set=generated_evaluation_set(_CORPUS, _HELD, _QUESTIONS)
+        _CORPUS, _HELD, PairCandidates(_QUESTIONS), evaluation_set=generated_evaluation_set(_CORPUS, _HELD, _QUESTIONS)
     )
     save_record(made, str(tmp_path / "pairs"))
     assert load_record(TrainingPairs, str(tmp_path / "pairs")) == made
@@ -226,10 +225,14 @@ def test_pairs_rejections_and_certificate_are_stored_and_read_back(tmp_path: Pat
 
 def test_remembered_verdicts_change_nothing_but_the_time(tmp_path: Path) -> None:
     evaluation_set = generated_evaluation_set(_CORPUS, _HELD, _QUESTIONS)
-    plain = build_training_pairs(_CORPUS, _HELD, questions=_QUESTIONS, evaluation_set=evaluation_set)
+    plain = build_training_pairs(_CORPUS, _HELD, PairCandidates(_QUESTIONS), evaluation_set=evaluation_set)
     for questions in (_QUESTIONS[: len(_QUESTIONS) // 2], _QUESTIONS):
         made = build_training_pairs(
-            _CORPUS, _HELD, questions=questions, evaluation_set=evaluation_set, memo_folder=tmp_path / "memo"
+            _CORPUS,
+            _HELD,
+            PairCandidates(questions),
+            evaluation_set=evaluation_set,
+            tools=PairTools(memo_folder=tmp_path / "memo"),
         )
     assert made == plain
 
@@ -240,7 +243,7 @@ def test_each_reason_has_samples_spread_over_what_it_dropped() -> None:
         for place, chunk in enumerate(_CORPUS.chunks)
     ]
     made = build_training_pairs(
-        _CORPUS, _OPEN, questions=[*junk, question_of(_CORPUS.chunks[0], "HIT")], evaluation_set=_NO_QUERIES
+        _CORPUS, _OPEN, PairCandidates([*junk, question_of(_CORPUS.chunks[0], "HIT")]), evaluation_set=_NO_QUERIES
     )
     samples = made.drop_samples(per_reason=7)
     assert [row.reason for row in samples] == ["context_dependent"] * 7 + ["too_short"]
@@ -258,7 +261,7 @@ def _versions(chunks: list[Chunk], questions: list[Question]) -> tuple[str, ...]
     splits = split_documents(corpus, has_user_queries=False)
     queries = generated_evaluation_set(corpus, splits, questions)
     made = build_training_pairs(
-        corpus, splits, questions=questions, structural=structural_pairs(corpus, splits), evaluation_set=queries
+        corpus, splits, PairCandidates(questions, structural=structural_pairs(corpus, splits)), evaluation_set=queries
     )
     return corpus.corpus_version, splits.splits_version, queries.evaluation_set_version, made.pairs_version
 

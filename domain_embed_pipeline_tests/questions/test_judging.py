@@ -12,7 +12,12 @@ from domain_embed_pipeline.ids import chunk_id_of, pair_id_of
 from domain_embed_pipeline.pairs.evaluation_sets import assemble
 from domain_embed_pipeline.pairs.filters.settings import FilterSettings
 from domain_embed_pipeline.pairs.splits import split_documents
-from domain_embed_pipeline.pairs.training_pairs import TrainingPairSettings, build_training_pairs
+from domain_embed_pipeline.pairs.training_pairs import (
+    PairCandidates,
+    PairTools,
+    TrainingPairSettings,
+    build_training_pairs,
+)
 from domain_embed_pipeline.questions.client import MessagesClient
 from domain_embed_pipeline.questions.judging import (
     LedgerPairJudge,
@@ -186,10 +191,10 @@ def test_training_pairs_leave_out_what_the_judge_calls_unanswered(
         made = build_training_pairs(
             corpus,
             splits,
-            questions=questions,
+            PairCandidates(questions),
             evaluation_set=assemble((), (), corpus, "user"),
             settings=TrainingPairSettings(filters=FilterSettings(judge="all")),
-            judge=LedgerPairJudge(ledger=sqlite_ledger, client=client, settings=fast()),
+            tools=PairTools(judge=LedgerPairJudge(ledger=sqlite_ledger, client=client, settings=fast())),
         )
         assert [pair.anchor for pair in made.pairs] == ["when to open the bleed valve"]
         assert [(row.anchor, row.reason) for row in made.rejected] == [

@@ -16,7 +16,7 @@ from domain_embed_pipeline.inputs import ledger_digest
 from domain_embed_pipeline.pairs.current_set import current_evaluation_set
 from domain_embed_pipeline.pairs.records import StructuralPairs, TrainingPairs
 from domain_embed_pipeline.pairs.structural import structural_pairs as make_structural_pairs
-from domain_embed_pipeline.pairs.training_pairs import build_training_pairs
+from domain_embed_pipeline.pairs.training_pairs import PairCandidates, PairTools, build_training_pairs
 from domain_embed_pipeline.questions.generation import GeneratedQuestions, generate_questions
 from domain_embed_pipeline.questions.judging import LedgerPairJudge
 from domain_embed_pipeline.questions.prompt import PROMPT_VERSION
@@ -102,14 +102,18 @@ def training_pairs(
         pairs = build_training_pairs(
             corpus_chunks,
             document_splits,
-            questions=generated_questions.questions,
-            structural=structural_pairs,
-            user_pairs=workspace.load_user_pairs(corpus_chunks),
+            PairCandidates(
+                questions=generated_questions.questions,
+                structural=structural_pairs,
+                user_pairs=workspace.load_user_pairs(corpus_chunks),
+            ),
             evaluation_set=evaluation_set,
             settings=config.to_settings(),
-            encoder=workspace.registry.encoder(workspace.base_model.model_version),
-            judge=LedgerPairJudge(ledger=ledger, client=client, settings=config.to_judge_settings()),
-            memo_folder=workspace.pair_verdicts,
+            tools=PairTools(
+                encoder=workspace.registry.encoder(workspace.base_model.model_version),
+                judge=LedgerPairJudge(ledger=ledger, client=client, settings=config.to_judge_settings()),
+                memo_folder=workspace.pair_verdicts,
+            ),
         )
         answers = ledger_digest(ledger)
     return dg.MaterializeResult(
