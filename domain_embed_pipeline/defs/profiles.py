@@ -39,7 +39,7 @@ _CPU: Knobs = {
     },
     "hard_negatives": {"negatives_per_pair": 1},
     "finetuned_model": {
-        "batch_size": 64, "anchors_per_row": 1, "max_length": 160, "evaluations_per_epoch": 2, "max_steps": -1,
+        "batch_size": 64, "anchors_per_row": 1, "max_length": 160, "evaluations_per_epoch": 2, "max_steps": 48,
         "blend_weights": [0.5, 0.75],
     },
 }  # fmt: skip
@@ -53,7 +53,11 @@ _DEMO = _changed(
 )
 
 # One GPU: larger batches, longer texts, more dev measurements.
-_GPU = _changed(_CPU, training={"batch_size": 256, "max_length": 256, "evaluations_per_epoch": 4})
+_GPU = _changed(
+    _CPU,
+    training={"batch_size": 256, "max_length": 256, "evaluations_per_epoch": 4},
+    finetuned_model={"max_steps": -1},
+)
 
 # As gpu, with twice the questions, in batches at half the price, and more negatives.
 _PRODUCTION = _changed(
