@@ -2,7 +2,7 @@
 
 A *record folder* holds one frozen dataclass: each field that is a tuple of row records becomes `<field>.parquet`, all
 other fields go to `record.json`. Folders are staged beside their place and renamed, so a failed write leaves what was
-there. Paths may be any fsspec URL.
+there. Behind a URL the tables of each write lie in a folder of their own, which `record.json` names (see `artifacts`).
 """
 
 from __future__ import annotations
@@ -10,19 +10,28 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import logging
 import types
 import typing
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from domain_embed_pipeline.artifacts import Location, is_abandoned, new_name
 from domain_embed_pipeline.errors import DomainEmbedError
 
+logger = logging.getLogger(__name__)
+
 R = TypeVar("R")
+
+_DOCUMENT = "record.json"
+_READINGS = 3
+"""A reader that lost its tables to two writes meanwhile begins again so often."""
 
 _ARROW_TYPES: dict[Any, pa.DataType] = {
     str: pa.string(),
@@ -104,13 +113,17 @@ def rows_of(row_type: type[R], table: pa.Table) -> tuple[R, ...]:
     return tuple(row_type(*values) for values in zip(*columns, strict=True))
 
 
-def save_record(record: Any, folder: str) -> None:
+def save_record(record: Any, folder: str | Path | Location) -> None:
     """Write a record folder, replacing what was there only when all of it is written."""
-    filesystem, path = fsspec.core.url_to_fs(str(folder))
+    location = Location(folder)
+    if location.is_remote:
+        _publish(record, location)
+        return
+    filesystem, path = fsspec.core.url_to_fs(str(location))
     staged = f"{path}.{uuid.uuid4().hex}.staged"
     try:
         filesystem.makedirs(staged, exist_ok=True)
-        _write(record, filesystem, staged)
+        _write(record, Location(staged))
         _swap(filesystem, staged, path)
     finally:
         if filesystem.exists(staged):
@@ -132,18 +145,58 @@ def _swap(filesystem: Any, staged: str, path: str) -> None:
     filesystem.rm(replaced, recursive=True)
 
 
-def _write(record: Any, filesystem: Any, folder: str) -> None:
-    plain: dict[str, Any] = {}
-    for name, annotation in _hints(type(record)).items():
-        value = getattr(record, name)
-        if _is_row_tuple(annotation):
-            with filesystem.open(f"{folder}/{name}.parquet", "wb") as file:
-                pq.write_table(table_of(typing.get_args(annotation)[0], value), file)
-        else:
-            plain[name] = _plain(value)
-    document = {"type": type(record).__name__, "fields": plain}
-    with filesystem.open(f"{folder}/record.json", "w", encoding="utf-8") as file:
-        json.dump(document, file, ensure_ascii=False, indent=1, allow_nan=True)
+def _write(record: Any, folder: Location) -> None:
+    for name, table in _tables(record).items():
+        with (folder.path / f"{name}.parquet").open("wb") as file:
+            pq.write_table(table, file)
+    (folder.path / _DOCUMENT).write_text(_document_text(record), encoding="utf-8")
+
+
+def _publish(record: Any, folder: Location) -> None:
+    """Tables under a new name, then the document that names them; what nothing names any more goes."""
+    before = _published(folder)
+    generation, tables = new_name(), _tables(record)
+    try:
+        for name, table in tables.items():
+            with (folder / generation / f"{name}.parquet").open_to_write() as file:
+                pq.write_table(table, file)
+    except BaseException:
+        (folder / generation).delete()
+        raise
+    pointer = {"generation": generation, "replaced": before.get("generation"), "tables": list(tables)}
+    (folder / _DOCUMENT).write_text(_document_text(record, pointer))
+    try:
+        # A reader of the document before still finds its tables; those before them go.
+        kept = {generation, before.get("generation")}
+        for name in folder.folders():
+            if name not in kept and (name == before.get("replaced") or is_abandoned(name)):
+                (folder / name).delete()
+    except OSError as problem:
+        logger.warning("Old tables in %s cannot be deleted: %s", folder, problem)
+
+
+def _published(folder: Location) -> Mapping[str, Any]:
+    """The document that is there; an unreadable one names nothing."""
+    try:
+        return json.loads((folder / _DOCUMENT).read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
+def _tables(record: Any) -> dict[str, pa.Table]:
+    hints = _hints(type(record)).items()
+    rows = {name: typing.get_args(annotation)[0] for name, annotation in hints if _is_row_tuple(annotation)}
+    return {name: table_of(row_type, getattr(record, name)) for name, row_type in rows.items()}
+
+
+def _document_text(record: Any, pointer: Mapping[str, Any] | None = None) -> str:
+    plain = {
+        name: _plain(getattr(record, name))
+        for name, annotation in _hints(type(record)).items()
+        if not _is_row_tuple(annotation)
+    }
+    document = {"type": type(record).__name__, **(pointer or {}), "fields": plain}
+    return json.dumps(document, ensure_ascii=False, indent=1, allow_nan=True)
 
 
 def _plain(value: Any) -> Any:
@@ -155,28 +208,46 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def load_record(record_type: type[R], folder: str) -> R:
+def load_record(record_type: type[R], folder: str | Path | Location) -> R:
     """Read a record folder written by `save_record`.
 
     Raises:
         FileNotFoundError: If nothing is stored there.
-        RecordFormatError: If what is stored is of another type.
+        RecordFormatError: If what is stored is of another type, or tables that it names are gone.
     """
-    filesystem, path = fsspec.core.url_to_fs(str(folder))
-    with filesystem.open(f"{path}/record.json", "r", encoding="utf-8") as file:
-        document = json.load(file)
+    location = Location(folder)
+    document = json.loads((location / _DOCUMENT).read_text())
+    for _ in range(_READINGS):
+        try:
+            return _read(record_type, location, document)
+        except FileNotFoundError as error:
+            newer = json.loads((location / _DOCUMENT).read_text())
+            if newer == document and "generation" not in document:
+                raise
+            if newer == document:
+                raise RecordFormatError(
+                    f"{location} lacks the table {error}.", fix="Materialize the asset that writes it again."
+                ) from error
+            document = newer
+    raise RecordFormatError(f"{location} changes faster than it can be read.", fix="Run again when its writer is done.")
+
+
+def _read(record_type: type[R], location: Location, document: Mapping[str, Any]) -> R:
     if document["type"] != record_type.__name__:
         raise RecordFormatError(
-            f"{folder} holds a {document['type']}, not a {record_type.__name__}.",
+            f"{location} holds a {document['type']}, not a {record_type.__name__}.",
             fix="Materialize the asset that writes it again with this version of the package.",
         )
+    generation, named = document.get("generation"), document.get("tables")
+    folder = location / generation if generation else location
     values: dict[str, Any] = {}
     optional = {field.name for field in dataclasses.fields(record_type) if _has_default(field)}  # pyright: ignore[reportArgumentType]
     for name, annotation in _hints(record_type).items():
         if _is_row_tuple(annotation):
-            if name in optional and not filesystem.exists(f"{path}/{name}.parquet"):
+            place = folder / f"{name}.parquet"
+            if name in optional and not (name in named if named is not None else place.is_file()):
                 continue  # Written before the field was there; a folder is never half written.
-            with filesystem.open(f"{path}/{name}.parquet", "rb") as file:
+            with place.open_to_read() as file:
                 values[name] = rows_of(typing.get_args(annotation)[0], pq.read_table(file))
         elif name in document["fields"]:
             values[name] = from_plain(annotation, document["fields"][name])

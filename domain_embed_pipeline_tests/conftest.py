@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 from hypothesis import settings as hypothesis_settings
 
+from domain_embed_pipeline_tests.places import s3_server
+
 # Before torch or transformers is imported anywhere.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
 
+__all__ = ["s3_server"]
 _FORBIDDEN_PREFIXES = ("DOMAIN_EMBED_", "ANTHROPIC_")
 _ALLOWED = ("DOMAIN_EMBED_TEST_",)
 ROOT = Path(__file__).resolve().parent.parent
