@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from domain_embed_pipeline.artifacts import Location
 from domain_embed_pipeline.errors import CorpusError
 
 
@@ -36,8 +36,8 @@ class Erasure:
 class ErasureList:
     """Erasures as JSON lines; rewritten as a whole, so that a kill leaves the old list or the new one."""
 
-    def __init__(self, path: str | Path) -> None:
-        self._path = Path(path)
+    def __init__(self, path: str | Path | Location) -> None:
+        self._place = Location(path)
 
     def entries(self) -> tuple[Erasure, ...]:
         """All erasures, oldest first.
@@ -45,14 +45,15 @@ class ErasureList:
         Raises:
             CorpusError: If the list cannot be read. Going on without it would bring erased documents back.
         """
-        if not self._path.is_file():
-            return ()
-        lines = [line for line in self._path.read_text(encoding="utf-8").split("\n") if line.strip()]
         try:
-            return tuple(Erasure(**json.loads(line)) for line in lines)
+            text = self._place.read_text()
+        except FileNotFoundError:
+            return ()
+        try:
+            return tuple(Erasure(**json.loads(line)) for line in text.split("\n") if line.strip())
         except (ValueError, TypeError) as error:
             raise CorpusError(
-                f"The list of erased documents {self._path} cannot be read: {error}",
+                f"The list of erased documents {self._place} cannot be read: {error}",
                 fix="Mend the file (one JSON object a line); nothing is read while it is unclear what must stay away.",
             ) from error
 
@@ -75,11 +76,5 @@ class ErasureList:
         return True
 
     def _write(self, entries: Sequence[Erasure]) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        staged = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-        text = "".join(f"{json.dumps(dataclasses.asdict(entry), ensure_ascii=False)}\n" for entry in entries)
-        with staged.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        staged.replace(self._path)
+        lines = (json.dumps(dataclasses.asdict(entry), ensure_ascii=False) for entry in entries)
+        self._place.write_text("".join(f"{line}\n" for line in lines))

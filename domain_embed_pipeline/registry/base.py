@@ -26,7 +26,7 @@ def register_base_model(registry: ModelRegistry, name: str, *, max_length: int |
     """
     base = resolve_base_model(name)
     version = base_model_version(base, max_length)
-    if registry.has(version) and registry.weights_folder(version) == base.folder:
+    if registry.has(version):
         return registry.manifest(version)
     from domain_embed_pipeline.encoding.sentence_transformer import describe_encoder, load_model
 

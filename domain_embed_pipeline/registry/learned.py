@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from domain_embed_pipeline.records import Chunk, HardNegative, TrainingPair
@@ -73,11 +74,8 @@ def write_learned(folder: Path, learned: Sequence[LearnedChunk]) -> None:
 
 def read_learned(registry: ModelRegistry, model_version: str) -> tuple[LearnedChunk, ...] | None:
     """What the version's own rows held; None when that was not written down (base models, versions of others)."""
-    path = registry.folder(model_version) / FILE_NAME
-    if not path.is_file():
-        return None
-    with path.open("rb") as file:
-        return rows_of(LearnedChunk, pq.read_table(file))
+    data = registry.read(model_version, FILE_NAME)
+    return rows_of(LearnedChunk, pq.read_table(pa.BufferReader(data))) if data is not None else None
 
 
 def versions_that_learned(

@@ -6,10 +6,14 @@ import dataclasses
 import json
 import logging
 import os
+import time
+import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
+
+from domain_embed_pipeline.artifacts import Location
 
 logger = logging.getLogger(__name__)
 
@@ -31,10 +35,14 @@ class LineageEvent:
 
 
 class LineageLog:
-    """Events in a file of JSON lines; each is written in one call, so that a kill loses whole lines only."""
+    """Events in a file of JSON lines; each is written in one call, so that a kill loses whole lines only.
 
-    def __init__(self, path: str | Path) -> None:
-        self._path = Path(path)
+    A bucket knows no appending: there each event is an object of its own, in a folder beside the file.
+    """
+
+    def __init__(self, path: str | Path | Location) -> None:
+        self._place = Location(path)
+        self._folder = Location(str(path).removesuffix(".jsonl"))
 
     def record(
         self,
@@ -49,31 +57,47 @@ class LineageLog:
         """Append an event."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         event = LineageEvent(kind, alias, model_version, collection, previous_collection, reason, now)
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        # A line that a crash cut short is ended first, so that it does not take this one with it.
-        line = f"{self._line_end()}{json.dumps(dataclasses.asdict(event), ensure_ascii=False)}\n"
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            os.write(descriptor, line.encode())
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        text = json.dumps(dataclasses.asdict(event), ensure_ascii=False)
+        if self._place.is_remote:
+            (self._folder / f"{time.time_ns():020d}-{uuid.uuid4().hex[:12]}.json").write_text(text)
+        else:
+            _append(self._place.path, text)
         return event
 
     def events(self, alias: str | None = None) -> list[LineageEvent]:
         """Events of an alias (or of all), oldest first."""
-        if not self._path.is_file():
-            return []
-        lines = self._path.read_text(encoding="utf-8", errors="replace").split("\n")
-        events = [event for event in map(_event_of, lines) if event is not None]
+        events = [event for event in map(_event_of, self._lines()) if event is not None]
         return [event for event in events if alias is None or event.alias == alias]
 
-    def _line_end(self) -> str:
-        if not self._path.is_file() or not self._path.stat().st_size:
-            return ""
-        with self._path.open("rb") as file:
-            file.seek(-1, os.SEEK_END)
-            return "" if file.read(1) == b"\n" else "\n"
+    def _lines(self) -> list[str]:
+        try:
+            lines = self._place.read_bytes().decode("utf-8", errors="replace").split("\n")
+        except FileNotFoundError:
+            lines = []
+        if self._place.is_remote:
+            found = self._folder.read_many(self._folder.files())
+            lines += [found[name].decode("utf-8", errors="replace") for name in sorted(found)]
+        return lines
+
+
+def _append(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A line that a crash cut short is ended first, so that it does not take this one with it.
+    line = f"{_line_end(path)}{text}\n"
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        os.write(descriptor, line.encode())
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _line_end(path: Path) -> str:
+    if not path.is_file() or not path.stat().st_size:
+        return ""
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return "" if file.read(1) == b"\n" else "\n"
 
 
 def _event_of(line: str) -> LineageEvent | None:

@@ -1,24 +1,21 @@
-"""Model versions on disk: `<root>/<model version>/` with safetensors and `manifest.json`.
+"""Model versions: a manifest each, and a folder that plain `SentenceTransformer(path)` loads.
 
-A version is staged beside its place and renamed, so a folder that is there is complete. Each is loadable with plain
-`SentenceTransformer(path)`. The base model has a manifest too, which points at its own folder.
+A version that is there is complete (see `storage`). The base model has a manifest too, which points at its own folder.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import re
-import shutil
-import time
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Any, Literal
 
+from domain_embed_pipeline.artifacts import Location
+from domain_embed_pipeline.encoding.base_models import resolve_base_model
 from domain_embed_pipeline.encoding.engines.choosing import LARGE_PART, load_with_engine
 from domain_embed_pipeline.encoding.engines.settings import EngineSettings
 from domain_embed_pipeline.encoding.fingerprint import fingerprinted, folder_digest
@@ -27,11 +24,11 @@ from domain_embed_pipeline.encoding.spec import Encoder, EncoderSpec
 from domain_embed_pipeline.encoding.vector_cache import ENCODE_SIZE, GPU_ENCODE_SIZE, CachedEncoder, VectorCache
 from domain_embed_pipeline.errors import DigestMismatchError, ModelVersionNotFoundError, RegistryError
 from domain_embed_pipeline.registry.judgement import Judgement
+from domain_embed_pipeline.registry.storage import FILES, MANIFEST, BucketStorage, FolderStorage, VersionStorage
 from domain_embed_pipeline.tables import from_plain
 
 ModelKind = Literal["base", "stage_one", "stage_two", "blend"]
 LIBRARIES = ("sentence-transformers", "transformers", "torch", "datasets", "numpy")
-_ABANDONED_AFTER_S = 24 * 3600
 _VERSION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -91,50 +88,59 @@ def library_versions() -> dict[str, str]:
     return {name: package_version(name) for name in LIBRARIES}
 
 
-def _read_manifest(path: Path) -> ModelVersion:
+def _manifest_of(text: str, place: Path | Location) -> ModelVersion:
     try:
-        return from_plain(ModelVersion, json.loads(path.read_text(encoding="utf-8")))
+        document = json.loads(text)
+        document.pop(FILES, None)
+        return from_plain(ModelVersion, document)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise RegistryError(
-            f"{path} is not a manifest that this version of the package reads: {error}",
-            fix=f"Use the version that wrote it, or remove the folder {path.parent}.",
+            f"{place / MANIFEST} is not a manifest that this version of the package reads: {error}",
+            fix=f"Use the version that wrote it, or remove the folder {place}.",
         ) from error
 
 
-def _manifest_text(manifest: ModelVersion) -> str:
-    return json.dumps(dataclasses.asdict(manifest), indent=1, ensure_ascii=False)
-
-
-def _replace_file(path: Path, text: str) -> None:
-    """All of the new text or all of the old, whenever the process dies."""
-    staged = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    staged.write_text(text, encoding="utf-8")
-    staged.replace(path)
-
-
 class ModelRegistry:
-    """The folder of model versions and the vector caches that belong to them."""
+    """The model versions, and the vector caches that belong to them.
 
-    def __init__(self, root: str | Path, *, vectors_folder: str | Path, engine: EngineSettings | None = None) -> None:
-        self.root = Path(root)
+    Args:
+        root: Where versions are kept, a folder or a URL.
+        vectors_folder: Folder of this machine for cached vectors.
+        engine: Where many texts are encoded.
+        copies_folder: Folder of this machine for versions that are fetched from a URL; `models` beside the vectors when
+            not given.
+        base_model: Name under which this machine may have a base model that was registered on another one.
+    """
+
+    def __init__(
+        self,
+        root: str | Path | Location,
+        *,
+        vectors_folder: str | Path,
+        engine: EngineSettings | None = None,
+        copies_folder: str | Path | None = None,
+        base_model: str | None = None,
+    ) -> None:
         self._engine = engine or EngineSettings()
         self._vectors_folder = Path(vectors_folder)
+        self._base_model = base_model
+        location, copies = Location(root), Path(copies_folder or self._vectors_folder.parent / "models")
+        self._storage: VersionStorage = (
+            BucketStorage(location, copies) if location.is_remote else FolderStorage(location.path)
+        )
+        self.root = self._storage.root
 
     def folder(self, model_version: str) -> Path:
-        """Folder of a version's manifest, whether it exists or not.
+        """Folder of a version's files on this machine; in a folder of versions, whether it exists or not.
 
         Raises:
             RegistryError: If the name could leave the registry's folder.
         """
-        if not _VERSION_NAME.fullmatch(model_version) or ".." in model_version:
-            raise RegistryError(
-                f"{model_version!r} is not a model version name.", fix="Use a name that `domain-embed models` lists."
-            )
-        return self.root / model_version
+        return self._storage.files(_checked(model_version))
 
     def has(self, model_version: str) -> bool:
         """Whether the version is complete."""
-        return (self.folder(model_version) / "manifest.json").is_file()
+        return self._storage.has(_checked(model_version))
 
     def manifest(self, model_version: str) -> ModelVersion:
         """The version's manifest.
@@ -142,24 +148,35 @@ class ModelRegistry:
         Raises:
             ModelVersionNotFoundError: If there is no such version.
         """
-        path = self.folder(model_version) / "manifest.json"
-        if not path.is_file():
+        text = self._storage.manifest(_checked(model_version))
+        if text is None:
             known = ", ".join(version.model_version for version in self.versions()) or "none"
             raise ModelVersionNotFoundError(
                 f"No model version {model_version!r} in {self.root}.", fix=f"Use one of: {known}."
             )
-        return _read_manifest(path)
+        return _manifest_of(text, self.root / model_version)
 
     def versions(self) -> list[ModelVersion]:
         """All versions, oldest first."""
-        # A version that is being written, or was when its process died, lies in a folder that begins with a dot.
-        paths = [path for path in self.root.glob("*/manifest.json") if not path.parent.name.startswith(".")]
-        found = [_read_manifest(path) for path in paths]
+        found = [_manifest_of(text, self.root / name) for name, text in self._storage.manifests().items()]
         return sorted(found, key=lambda version: (version.created_at, version.model_version))
 
+    def read(self, model_version: str, file: str) -> bytes | None:
+        """One file of a version, without the others; None when it has none of that name."""
+        return self._storage.read(_checked(model_version), file)
+
     def weights_folder(self, model_version: str) -> str:
-        """Folder that `SentenceTransformer(path)` loads."""
-        return self.manifest(model_version).weights_folder or str(self.folder(model_version))
+        """Folder that `SentenceTransformer(path)` loads.
+
+        Raises:
+            BaseModelNotFoundError: If it is a base model that was registered elsewhere and is not on this machine.
+        """
+        manifest = self.manifest(model_version)
+        if manifest.weights_folder is None:
+            return str(self.folder(model_version))
+        if Path(manifest.weights_folder).is_dir():
+            return manifest.weights_folder
+        return resolve_base_model(self._base_model or manifest.base_model).folder
 
     def verified_folder(self, model_version: str) -> str:
         """The weights folder, after its files were found to be those that the manifest was written for.
@@ -167,10 +184,10 @@ class ModelRegistry:
         Raises:
             DigestMismatchError: If they have changed: cached vectors and collections would not fit them.
         """
-        manifest = self.manifest(model_version)
-        folder = manifest.weights_folder or str(self.folder(model_version))
-        expected = manifest.encoder.fingerprint
-        actual = fingerprinted(manifest.encoder, weights=folder_digest(folder)).fingerprint
+        expected = self.manifest(model_version).encoder.fingerprint
+        folder, actual = self._fingerprinted_folder(model_version)
+        if actual != expected and self._storage.drop_copy(model_version):
+            folder, actual = self._fingerprinted_folder(model_version)
         if actual != expected:
             raise DigestMismatchError(
                 f"The files of {model_version} in {folder} have the fingerprint {actual}, its manifest has {expected}.",
@@ -178,25 +195,21 @@ class ModelRegistry:
             )
         return folder
 
+    def _fingerprinted_folder(self, model_version: str) -> tuple[str, str]:
+        folder = self.weights_folder(model_version)
+        spec = self.manifest(model_version).encoder
+        return folder, fingerprinted(spec, weights=folder_digest(folder)).fingerprint
+
     def save(self, manifest: ModelVersion, *, write: Callable[[Path], ModelVersion] | None = None) -> ModelVersion:
         """Store a version; `write` fills the staged folder with the model's files and completes the manifest.
 
         The first writer wins: a version is named by its content, so a second one would be the same.
         """
-        target = self.folder(manifest.model_version)
-        self._remove_abandoned()
-        staged = self.root / f".{manifest.model_version}.{uuid.uuid4().hex}"
-        staged.mkdir(parents=True)
-        try:
-            if write is not None:
-                manifest = write(staged)
-            (staged / "manifest.json").write_text(_manifest_text(manifest), encoding="utf-8")
-            if not self.has(manifest.model_version):
-                with contextlib.suppress(FileNotFoundError):
-                    shutil.rmtree(target)
-                staged.rename(target)
-        finally:
-            shutil.rmtree(staged, ignore_errors=True)
+
+        def write_files(folder: Path) -> dict[str, Any]:
+            return dataclasses.asdict(write(folder) if write is not None else manifest)
+
+        self._storage.add(_checked(manifest.model_version), write_files)
         return self.manifest(manifest.model_version)
 
     def delete(self, model_version: str) -> None:
@@ -210,19 +223,10 @@ class ModelRegistry:
         if manifest.kind == "base":
             raise RegistryError(f"{model_version} is a base model.", fix="Delete only versions that were trained here.")
         fingerprint = manifest.encoder.fingerprint
-        doomed = self.root / f".{model_version}.{uuid.uuid4().hex}"
-        # Renamed first: killed in between, the version is gone as a whole, and the rest is removed after a day.
-        self.folder(model_version).rename(doomed)
-        shutil.rmtree(doomed, ignore_errors=True)
+        self._storage.remove(model_version)
         if all(other.encoder.fingerprint != fingerprint for other in self.versions()):
             for path in self._vectors_folder.glob(f"{fingerprint}.sqlite*"):
                 path.unlink(missing_ok=True)
-
-    def _remove_abandoned(self) -> None:
-        """Remove what processes that died left behind, after a day."""
-        for folder in self.root.glob(".*"):
-            if time.time() - folder.stat().st_mtime > _ABANDONED_AFTER_S:
-                shutil.rmtree(folder, ignore_errors=True)
 
     def parents(self, model_version: str) -> list[str]:
         """Chain of parents, nearest first, ending with the base model."""
@@ -258,10 +262,8 @@ class ModelRegistry:
         if known is not None and dataclasses.replace(judgement, judged_at=known.judged_at) == known:
             return before
         manifest = dataclasses.replace(before, judgement=judgement)
-        folder = self.folder(model_version)
-        _replace_file(folder / "manifest.json", _manifest_text(manifest))
-        if manifest.kind != "base":
-            _replace_file(folder / "README.md", model_card(manifest))
+        card = model_card(manifest) if manifest.kind != "base" else None
+        self._storage.annotate(model_version, dataclasses.asdict(manifest), card)
         return manifest
 
     def vector_cache(self, spec: EncoderSpec) -> VectorCache:
@@ -283,3 +285,11 @@ class ModelRegistry:
         if self._engine.engine != "process":
             return LARGE_PART
         return GPU_ENCODE_SIZE if may_have_gpu() else ENCODE_SIZE
+
+
+def _checked(model_version: str) -> str:
+    if not _VERSION_NAME.fullmatch(model_version) or ".." in model_version:
+        raise RegistryError(
+            f"{model_version!r} is not a model version name.", fix="Use a name that `domain-embed models` lists."
+        )
+    return model_version
