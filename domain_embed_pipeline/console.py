@@ -133,7 +133,7 @@ def print_result(workspace: Workspace, *, home: Path) -> None:
     for line in state.lines():
         console.print(line, highlight=False)
     report = workspace.reports / f"{comparison.candidate_model_version}.html"
-    console.print(f"report      {report.resolve()}", highlight=False)
+    console.print(f"report      {report.address}", highlight=False)
     console.print(f"web UI      make ui   (DAGSTER_HOME={home})", highlight=False)
     console.print('search      domain-embed search "..."', highlight=False)
 

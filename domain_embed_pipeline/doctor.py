@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from domain_embed_pipeline.errors import DomainEmbedError
@@ -37,7 +38,7 @@ class _Deployment(Workspace):
 
 
 def examine(workspace: Workspace) -> list[Finding]:
-    """Look at everything a run needs; nothing is changed and nothing is paid for."""
+    """Look at everything a run needs; nothing is kept and nothing is paid for."""
     examinations: tuple[tuple[str, Callable[[_Deployment], Finding]], ...] = (
         ("python", _python),
         ("corpus", _corpus),
@@ -48,6 +49,7 @@ def examine(workspace: Workspace) -> list[Finding]:
         ("ledger", _ledger),
         ("GPU", _gpu),
         ("Qdrant", _qdrant),
+        ("artifacts", _artifacts),
         ("disk", _disk),
         ("dagster", _dagster),
     )
@@ -147,15 +149,44 @@ def _gpu(workspace: _Deployment) -> Finding:
 
 def _qdrant(workspace: _Deployment) -> Finding:
     url = workspace.settings.qdrant_url
-    if url is None and not (workspace.root / "qdrant").exists():
+    if url is None and not Path(workspace.settings.qdrant_path).exists():
         return Finding("Qdrant", "ok", f"embedded store, to be made in {workspace.settings.qdrant_path}")
     with workspace.open_store() as client:
         count = len(client.get_collections().collections)
     return Finding("Qdrant", "ok", f"{url or workspace.settings.qdrant_path}, {count} collections")
 
 
+def _artifacts(workspace: _Deployment) -> Finding:
+    root = workspace.root
+    if not root.is_remote:
+        return Finding("artifacts", "ok", f"folder {root.address}")
+    if str(root).startswith("memory:"):
+        fix = "Set DOMAIN_EMBED_ARTIFACTS_PATH to a folder or a bucket."
+        return Finding("artifacts", "problem", f"{root} is this process's memory, which no step would find again", fix)
+    try:
+        (root / ".doctor").write_text("written to see whether it can be")
+        (root / ".doctor").delete()
+    except DomainEmbedError:
+        raise
+    except Exception as error:
+        return Finding(
+            "artifacts",
+            "problem",
+            f"{root} cannot be written: {type(error).__name__}: {error}",
+            "Check that the bucket is there, and the credentials that its own tools use.",
+        )
+    if not workspace.unshared:
+        return Finding("artifacts", "ok", f"{root}; vectors and checkpoints in {workspace.local}")
+    return Finding(
+        "artifacts",
+        "note",
+        f"{root}; on this machine alone, in {workspace.local}: {' and '.join(workspace.unshared)}",
+        "Set DOMAIN_EMBED_LEDGER_URL and DOMAIN_EMBED_QDRANT_URL before a second machine takes part.",
+    )
+
+
 def _disk(workspace: _Deployment) -> Finding:
-    folder = workspace.root
+    folder = workspace.local
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free / 1e9
@@ -164,7 +195,7 @@ def _disk(workspace: _Deployment) -> Finding:
             "disk",
             "problem",
             f"{free:.1f} GB free at {folder}; a training with checkpoints takes up to {FREE_GB_NEEDED:g} GB",
-            "Free space, or set DOMAIN_EMBED_ARTIFACTS_PATH to a larger disk.",
+            "Free space, or set DOMAIN_EMBED_LOCAL_PATH to a folder on a larger disk.",
         )
     return Finding("disk", "ok", f"{free:.0f} GB free at {folder.resolve()}")
 

@@ -14,8 +14,8 @@ import html
 import logging
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
+from domain_embed_pipeline.artifacts import Location
 from domain_embed_pipeline.provenance import DocumentLineage, trace_document
 from domain_embed_pipeline.records import Chunk, Corpus
 from domain_embed_pipeline.redaction import redact_json, redact_parquet, rows_with
@@ -68,7 +68,9 @@ class Forgotten:
         lines.append(f"learned     {', '.join(self.learned) or 'no version that wrote it down'}{live}")
         if self.untold:
             lines.append(f"unknown     {', '.join(self.untold)}: made before this was written down")
-        lines.append("untouched   your own file, backups, and samples in Dagster's event history")
+        lines.append(
+            "untouched   your own file, backups, cached vectors of other machines, samples in Dagster's event history"
+        )
         return lines
 
 
@@ -147,14 +149,15 @@ def _strings_to_forget(
             strings |= {row[name] for name in _DERIVED_TEXTS if isinstance(row.get(name), str)}
     with workspace.open_ledger() as ledger:
         strings |= {row.text for rows in ledger.recorded(chunk_ids).values() for row in rows}
-    for qrels in workspace.root.glob("**/qrels.parquet"):
-        strings |= _orphaned_queries(qrels, chunk_ids)
+    for qrels in _parquet_files(workspace):
+        if qrels.name == "qrels.parquet":
+            strings |= _orphaned_queries(qrels, chunk_ids)
     return frozenset(string for string in strings if string)
 
 
-def _orphaned_queries(qrels: Path, chunk_ids: Collection[str]) -> set[str]:
+def _orphaned_queries(qrels: Location, chunk_ids: Collection[str]) -> set[str]:
     """Ids and texts of queries that only these chunks answer."""
-    queries = qrels.with_name("queries.parquet")
+    queries = qrels.parent / "queries.parquet"
     asked = {row["query_id"] for row in rows_with(qrels, "chunk_id", chunk_ids)}
     rows = [row for row in rows_with(qrels, "query_id", asked) if row["chunk_id"] not in chunk_ids]
     orphans = asked - {row["query_id"] for row in rows}
@@ -168,36 +171,35 @@ def _forget_vectors(workspace: Workspace, strings: Collection[str]) -> int:
     count = 0
     for version in registry.versions():
         spec = version.encoder
-        if (workspace.root / "vectors" / f"{spec.fingerprint}.sqlite").is_file():
+        if (workspace.local / "vectors" / f"{spec.fingerprint}.sqlite").is_file():
             count += registry.vector_cache(spec).forget(texts, sorted({spec.query_prompt, spec.passage_prompt}))
     return count
 
 
-def _delete_reports(folder: Path, strings: Collection[str]) -> tuple[str, ...]:
+def _delete_reports(folder: Location, strings: Collection[str]) -> tuple[str, ...]:
     """Reports quote worst queries and samples; those that quote the document go."""
     quotes = [text for string in strings if len(string) >= _SHORTEST_QUOTE for text in (string, html.escape(string))]
     deleted = []
-    for path in sorted(folder.glob("**/*")) if folder.is_dir() else ():
-        if path.is_file() and path.suffix in (".html", ".md", ".json", ".csv"):
-            content = path.read_text(encoding="utf-8", errors="replace")
+    for name in folder.files():
+        if name.endswith((".html", ".md", ".json", ".csv")):
+            content = (folder / name).read_bytes().decode("utf-8", errors="replace")
             if any(quote in content for quote in quotes):
-                path.unlink()
-                deleted.append(path.name)
+                (folder / name).delete()
+                deleted.append(name)
     return tuple(deleted)
 
 
-def _parquet_files(workspace: Workspace) -> list[Path]:
+def _parquet_files(workspace: Workspace) -> list[Location]:
     """Stored tables, the corpus last: it tells what has to go."""
-    files = [path for folder in _table_folders(workspace) for path in sorted(folder.glob("**/*.parquet"))]
-    return sorted(files, key=lambda path: path.parent.name == "corpus_chunks")
+    return sorted(_table_files(workspace, ".parquet"), key=lambda file: "/tables/corpus_chunks/" in str(file))
 
 
-def _table_folders(workspace: Workspace) -> tuple[Path, ...]:
-    return (workspace.tables, workspace.frozen_queries)
+def _table_files(workspace: Workspace, ending: str) -> list[Location]:
+    """Also those of writes before the last, which a bucket keeps for a while."""
+    folders = (workspace.tables, workspace.frozen_queries, workspace.drops / "trained")
+    return [folder / name for folder in folders for name in folder.files() if name.endswith(ending)]
 
 
 def _redact_tables(workspace: Workspace, strings: Collection[str]) -> int:
-    count = 0
-    for folder in _table_folders(workspace):
-        count += sum(redact_json(path, strings) for path in sorted(folder.glob("**/record.json")))
+    count = sum(redact_json(path, strings) for path in _table_files(workspace, "record.json"))
     return count + sum(redact_parquet(path, strings) for path in _parquet_files(workspace))

@@ -9,14 +9,16 @@ row along. So chunk ids, texts, questions and document names all work, in tables
 
 from __future__ import annotations
 
+import io
 import json
-import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from domain_embed_pipeline.artifacts import Location
 
 Row = Mapping[str, Any]
 
@@ -35,23 +37,24 @@ def redacted_row(row: Row, strings: Collection[str]) -> dict[str, Any] | None:
     return kept
 
 
-def redact_parquet(path: Path, strings: Collection[str]) -> int:
+def redact_parquet(path: Path | Location, strings: Collection[str]) -> int:
     """Redact a Parquet file; returns how many rows went."""
-    table = pq.read_table(path)
+    table = _table(path)
     rows = table.to_pylist()
     kept = [row for row in (redacted_row(row, strings) for row in rows) if row is not None]
     if kept != rows:
-        replace_file(path, lambda staged: pq.write_table(pa.Table.from_pylist(kept, schema=table.schema), staged))
+        clean = io.BytesIO()
+        pq.write_table(pa.Table.from_pylist(kept, schema=table.schema), clean)
+        Location(path).write_bytes(clean.getvalue())
     return len(rows) - len(kept)
 
 
-def redact_json(path: Path, strings: Collection[str]) -> int:
+def redact_json(path: Path | Location, strings: Collection[str]) -> int:
     """Redact a JSON document at any depth; returns how many rows (objects in lists) went."""
-    document = json.loads(path.read_text(encoding="utf-8"))
+    document = json.loads(Location(path).read_text())
     clean, gone = _redacted(document, strings)
     if clean != document:
-        text = json.dumps(clean, ensure_ascii=False, indent=1)
-        replace_file(path, lambda staged: staged.write_text(text, encoding="utf-8"))
+        Location(path).write_text(json.dumps(clean, ensure_ascii=False, indent=1))
     return gone
 
 
@@ -74,19 +77,14 @@ def _redacted(value: Any, strings: Collection[str]) -> tuple[Any, int]:
     return kept, count
 
 
-def rows_with(path: Path, column: str, values: Collection[str]) -> Sequence[Row]:
+def rows_with(path: Path | Location, column: str, values: Collection[str]) -> Sequence[Row]:
     """Rows of a Parquet file whose column holds one of the values; none when it has no such column."""
-    table = pq.read_table(path)
+    table = _table(path)
     if column not in table.column_names:
         return ()
     return [row for row in table.to_pylist() if row[column] in values]
 
 
-def replace_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Write beside the file, then rename."""
-    staged = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        write(staged)
-        staged.replace(path)
-    finally:
-        staged.unlink(missing_ok=True)
+def _table(path: Path | Location) -> pa.Table:
+    with Location(path).open_to_read() as file:
+        return pq.read_table(file)

@@ -6,12 +6,14 @@ settings dataclasses beside the function that uses them.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal
 
 from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from domain_embed_pipeline.artifacts import is_url
 from domain_embed_pipeline.encoding.engines.settings import EngineSettings
 
 
@@ -47,11 +49,20 @@ class DeploymentSettings(BaseSettings):
         description="Train on qrels/train.tsv of queries_path when there is one. Off, those judgments are left alone.",
     )
     artifacts_path: str = Field(
-        default="data/artifacts", description="Where tables, models, vectors and reports are kept."
+        default="data/artifacts",
+        description="Where tables, models and reports are kept: a folder, or a bucket by any fsspec URL such as "
+        "s3://bucket/prefix, which steps and services on several machines share.",
+    )
+    local_path: str | None = Field(
+        default=None,
+        description="Folder of this machine for vectors, checkpoints, fetched models, locks and embedded stores. "
+        "Default: artifacts_path; a folder in data/local when that is a URL. On a disk that goes with its pod, an "
+        "interrupted training begins anew and texts are encoded again.",
     )
     ledger_url: str | None = Field(
         default=None,
-        description="SQLAlchemy URL of the ledger of LLM answers. Default: SQLite in the artifacts folder.",
+        description="SQLAlchemy URL of the ledger of LLM answers. Default: SQLite in local_path, which other machines "
+        "do not see.",
     )
     base_model: str = Field(
         default="all-MiniLM-L6-v2",
@@ -203,14 +214,23 @@ class DeploymentSettings(BaseSettings):
         return tuple(SecretStr(key.strip()) for key in keys if key.strip())
 
     @property
+    def local_folder(self) -> Path:
+        """Folder of this machine for what cannot lie in a bucket."""
+        if self.local_path is not None:
+            return Path(self.local_path)
+        if not is_url(self.artifacts_path):
+            return Path(self.artifacts_path)
+        return Path("data/local") / re.sub(r"[^A-Za-z0-9]+", "-", self.artifacts_path).strip("-")
+
+    @property
     def resolved_ledger_url(self) -> str:
         """The ledger's URL, with the default filled in."""
-        return self.ledger_url or f"sqlite:///{Path(self.artifacts_path) / 'ledger.sqlite'}"
+        return self.ledger_url or f"sqlite:///{self.local_folder / 'ledger.sqlite'}"
 
     @property
     def qdrant_path(self) -> str:
         """Folder of the embedded store."""
-        return str(Path(self.artifacts_path) / "qdrant")
+        return str(self.local_folder / "qdrant")
 
     @property
     def engine(self) -> EngineSettings:

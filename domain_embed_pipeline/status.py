@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from domain_embed_pipeline.corpus.changes import compare_corpora
 from domain_embed_pipeline.errors import CorpusError
@@ -73,7 +74,7 @@ def read_status(workspace: Workspace, *, with_drift: bool = True) -> Status:
     """
     alias = workspace.settings.serving_alias
     live = None
-    if workspace.settings.qdrant_url is not None or (workspace.root / "qdrant").exists():
+    if workspace.settings.qdrant_url is not None or Path(workspace.settings.qdrant_path).exists():
         with workspace.open_store() as client:
             live = live_collection(client, alias)
     drift = _drift(workspace) if with_drift else None

@@ -1,17 +1,20 @@
 """The stores of one deployment, opened from its settings. The Dagster resource and the CLI share it.
 
-What belongs here: which store lies where under the artifacts folder. What does not: what is done with them.
+What belongs here: which store lies where, among the artifacts or on this machine (see `artifacts`). What does not: what
+is done with them.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from domain_embed_pipeline.alternatives.measuring import AlternativeSettings
+from domain_embed_pipeline.artifacts import Location
 from domain_embed_pipeline.corpus.erasures import ErasureList
 from domain_embed_pipeline.corpus.settings import CorpusSettings
 from domain_embed_pipeline.evaluation.comparators import Workload
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
     from domain_embed_pipeline.pairs.records import UserPairs
     from domain_embed_pipeline.questions.client import MessagesClient
 
+logger = logging.getLogger(__name__)
+
 R = TypeVar("R")
 
 
@@ -42,12 +47,28 @@ class Workspace:
 
     def __init__(self, settings: DeploymentSettings) -> None:
         self.settings = settings
-        self.root = Path(settings.artifacts_path)
+        self.root = Location(settings.artifacts_path)
+        self.local = settings.local_folder
+
+    @property
+    def unshared(self) -> tuple[str, ...]:
+        """Stores that other machines do not see although the artifacts lie in a bucket."""
+        if not self.root.is_remote:
+            return ()
+        ledger = () if self.settings.ledger_url is not None else ("the ledger of LLM answers",)
+        index = () if self.settings.qdrant_url is not None else ("the index",)
+        return (*ledger, *index)
 
     @property
     def registry(self) -> ModelRegistry:
         """Model versions and their vector caches."""
-        return ModelRegistry(self.root / "models", vectors_folder=self.root / "vectors", engine=self.settings.engine)
+        return ModelRegistry(
+            self.root / "models",
+            vectors_folder=self.local / "vectors",
+            engine=self.settings.engine,
+            copies_folder=self.local / "models",
+            base_model=self.settings.base_model,
+        )
 
     @property
     def lineage(self) -> LineageLog:
@@ -62,7 +83,7 @@ class Workspace:
     @property
     def checkpoints(self) -> Path:
         """Checkpoints of trainings that are not done."""
-        return self.root / "checkpoints"
+        return self.local / "checkpoints"
 
     @property
     def tensorboard(self) -> Path | None:
@@ -70,34 +91,34 @@ class Workspace:
         return Path(self.settings.tensorboard_path) if self.settings.tensorboard_path else None
 
     @property
-    def reports(self) -> Path:
+    def reports(self) -> Location:
         """Reports, one a comparison."""
         return self.root / "reports"
 
     @property
-    def frozen_queries(self) -> Path:
+    def frozen_queries(self) -> Location:
         """The generated evaluation set, kept for ever."""
         return self.root / "frozen_evaluation_set"
 
     @property
-    def pair_verdicts(self) -> Path:
+    def pair_verdicts(self) -> Location:
         """What the wording filters said of the last run's pairs."""
         return self.root / "pair_verdicts"
 
     @property
     def locks(self) -> Path:
         """Lock files of aliases."""
-        return self.root / "locks"
+        return self.local / "locks"
 
     @property
-    def drops(self) -> Path:
+    def drops(self) -> Location:
         """What the drop sensor has seen, and what the live collection was last brought up to."""
         return self.root / "drops"
 
     @property
     def latencies(self) -> Path:
         """How long encoders take on this machine, one file each."""
-        return self.root / "latencies"
+        return self.local / "latencies"
 
     def load_guard_sets(self) -> tuple[GuardSet, ...]:
         """Guard sets of the deployment, read anew; empty when they are switched off."""
@@ -127,7 +148,7 @@ class Workspace:
         )
 
     @property
-    def tables(self) -> Path:
+    def tables(self) -> Location:
         """Records of the assets."""
         return self.root / "tables"
 
@@ -170,6 +191,7 @@ class Workspace:
     @contextlib.contextmanager
     def open_store(self) -> Iterator[QdrantClient]:
         """The vector store, closed in any case."""
+        _tell_unshared(self, "the index")
         with open_store(self.qdrant) as client:
             yield client
 
@@ -186,7 +208,8 @@ class Workspace:
     @contextlib.contextmanager
     def open_ledger(self) -> Iterator[Ledger]:
         """The ledger of LLM answers."""
-        self.root.mkdir(parents=True, exist_ok=True)
+        _tell_unshared(self, "the ledger of LLM answers")
+        self.local.mkdir(parents=True, exist_ok=True)
         with contextlib.closing(Ledger(self.settings.resolved_ledger_url)) as ledger:
             yield ledger
 
@@ -259,12 +282,27 @@ class Workspace:
 
     def stored(self, record_type: type[R], asset: str) -> R | None:
         """What an asset's last materialization stored; None when there was none."""
-        return self.stored_at(record_type, str(self.tables / asset))
+        return self.stored_at(record_type, self.tables / asset)
 
     @staticmethod
-    def stored_at(record_type: type[R], folder: str) -> R | None:
+    def stored_at(record_type: type[R], folder: Location) -> R | None:
         """A record folder's content; None when there is none."""
         try:
             return load_record(record_type, folder)
         except FileNotFoundError:
             return None
+
+
+_told: set[str] = set()
+
+
+def _tell_unshared(workspace: Workspace, store: str) -> None:
+    """Once in a process: a step on another machine will not find what this one stores."""
+    if store in workspace.unshared and store not in _told:
+        _told.add(store)
+        logger.warning(
+            "Artifacts are in %s, but %s is in %s, which other machines do not see.",
+            workspace.root,
+            store,
+            workspace.local,
+        )

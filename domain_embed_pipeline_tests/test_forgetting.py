@@ -25,15 +25,16 @@ from domain_embed_pipeline.records import (
     HardNegative,
     RelevanceJudgment,
 )
-from domain_embed_pipeline.registry.learned import learned_from_pairs, write_learned
+from domain_embed_pipeline.registry.learned import FILE_NAME, learned_from_pairs, write_learned
 from domain_embed_pipeline.serving.contents import documents_in
 from domain_embed_pipeline.serving.metadata import collections_of
 from domain_embed_pipeline.serving.retriever import Retriever
 from domain_embed_pipeline.tables import load_record, save_record
 from domain_embed_pipeline.training.negatives import HardNegatives
+from domain_embed_pipeline_tests.places import empty_place
 from domain_embed_pipeline_tests.registry.test_learned import pair
 from domain_embed_pipeline_tests.serving.conftest import Workplace
-from domain_embed_pipeline_tests.serving.deployed import NEW, OLD, deployment_at, register
+from domain_embed_pipeline_tests.serving.deployed import NEW, OLD, register
 from domain_embed_pipeline_tests.serving.scenario import ALIAS, WordEncoder, chunk_of, plan_of
 
 OWN = chunk_of("Mr Miller of ward seven swallowed the battery", "Case", ("cases/miller.md",))
@@ -50,11 +51,15 @@ def corpus_of(chunks: list[Chunk]) -> Corpus:
     return Corpus("corpus-1", tuple(chunks), documents, (), 0)
 
 
-@pytest.fixture
-def deployment(tmp_path: Path) -> Deployment:
+@pytest.fixture(params=["folder", "file"])
+def deployment(tmp_path: Path, request: pytest.FixtureRequest) -> Deployment:
     """Two collections went live, the new model learned from the document, the old one did not."""
-    deployment = deployment_at(tmp_path)
+    place = empty_place(request.param, tmp_path, request)
+    deployment = Deployment(artifacts_path=place, local_path=str(tmp_path / "local"), serving_alias=ALIAS)
     workspace = deployment.workspace
+    save_record(corpus_of(CHUNKS), workspace.drops / "trained")
+    # Behind a URL the tables of the write before the last are there, too.
+    save_record(corpus_of(CHUNKS), workspace.tables / "corpus_chunks")
     save_record(corpus_of(CHUNKS), str(workspace.tables / "corpus_chunks"))
     queries = (
         EvaluationQuery("q-1", QUESTION, "test", "plain"),
@@ -66,15 +71,16 @@ def deployment(tmp_path: Path) -> Deployment:
     mined = HardNegative(OTHER_QUESTION, GUIDE.text, OWN.text, GUIDE.chunk_id, OWN.chunk_id, 2, 0.9, 0.5)
     negatives = HardNegatives("negatives-1", "model-new", (mined,), (), 1, 0, 0.9, 0.5, 0.5)
     save_record(negatives, str(workspace.tables / "hard_negatives"))
-    workspace.reports.mkdir(parents=True)
-    (workspace.reports / "quotes.html").write_text(f"<td>{QUESTION}</td>", "utf-8")
-    (workspace.reports / "silent.html").write_text(f"<td>{OTHER_QUESTION}</td>", "utf-8")
+    (workspace.reports / "quotes.html").write_text(f"<td>{QUESTION}</td>")
+    (workspace.reports / "silent.html").write_text(f"<td>{OTHER_QUESTION}</td>")
     with workspace.open_ledger() as ledger:
         questions = [(OWN, QUESTION), (GUIDE, OTHER_QUESTION)]
         ledger.add_recorded(RecordedQuestion(chunk.chunk_id, "plain", text, "somebody") for chunk, text in questions)
     learned = learned_from_pairs([pair(QUESTION, OWN), pair(OTHER_QUESTION, GUIDE)], CHUNKS)
     for encoder, rows in ((OLD, learned_from_pairs([pair(OTHER_QUESTION, GUIDE)], CHUNKS)), (NEW, learned)):
-        write_learned(workspace.registry.folder(register(workspace.registry, encoder).model_version), rows)
+        version = register(workspace.registry, encoder).model_version
+        write_learned(tmp_path, rows)
+        (workspace.root / "models" / version / FILE_NAME).write_bytes((tmp_path / FILE_NAME).read_bytes())
         keys = [text_key("", text) for text in (OWN.embedding_text, QUESTION, GUIDE.embedding_text)]
         workspace.registry.vector_cache(encoder.spec).put(keys, np.ones((3, 32), dtype=np.float32))
         with workspace.open_store() as client:
@@ -173,9 +179,10 @@ def test_tables_and_reports_quote_it_no_more(deployment: Deployment, forgotten: 
     assert [query.text for query in evaluation_set.queries] == [OTHER_QUESTION]
     assert [row.query_id for row in evaluation_set.qrels] == ["q-2"]
     assert load_record(HardNegatives, str(workspace.tables / "hard_negatives")).negatives == ()
-    assert [path.name for path in workspace.reports.iterdir()] == ["silent.html"]
-    for path in workspace.root.glob("tables/**/*"):
-        assert not path.is_file() or b"Miller" not in path.read_bytes(), path
+    assert workspace.reports.files() == ["silent.html"]
+    assert len(load_record(Corpus, workspace.drops / "trained").chunks) == 2
+    for name in (name for name in workspace.root.files() if name.startswith(("tables/", "drops/"))):
+        assert b"Miller" not in (workspace.root / name).read_bytes(), name
 
 
 def test_the_versions_that_learned_from_it_are_named_and_keep_saying_so(
@@ -218,6 +225,7 @@ def test_a_forgetting_that_was_killed_half_way_is_finished_by_the_next(
 
 def test_the_commands_ask_show_and_obey(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOMAIN_EMBED_ARTIFACTS_PATH", deployment.settings.artifacts_path)
+    monkeypatch.setenv("DOMAIN_EMBED_LOCAL_PATH", str(deployment.local_path))
     monkeypatch.setenv("DOMAIN_EMBED_SERVING_ALIAS", ALIAS)
     runner = CliRunner()
     assert f"{ALIAS}__model-new" in runner.invoke(app, ["lineage"]).stdout

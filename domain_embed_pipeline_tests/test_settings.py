@@ -19,6 +19,28 @@ def test_defaults_need_no_server_and_no_key() -> None:
     assert settings.qdrant_path == "data/artifacts/qdrant"
 
 
+def test_artifacts_in_a_bucket_leave_the_rest_in_a_folder_of_their_own() -> None:
+    settings = DeploymentSettings(artifacts_path="s3://team/search", local_path=None)  # type: ignore[call-arg]
+    assert settings.resolved_ledger_url == "sqlite:///data/local/s3-team-search/ledger.sqlite"
+    assert settings.qdrant_path == "data/local/s3-team-search/qdrant"
+    workspace = Workspace(settings)
+    assert (str(workspace.tables), str(workspace.checkpoints)) == (
+        "s3://team/search/tables",
+        "data/local/s3-team-search/checkpoints",
+    )
+    assert workspace.unshared == ("the ledger of LLM answers", "the index")
+
+
+def test_a_local_folder_can_be_named_apart_from_the_artifacts() -> None:
+    workspace = Workspace(DeploymentSettings(artifacts_path="/srv/a", local_path="/fast"))  # type: ignore[call-arg]
+    assert (str(workspace.tables), str(workspace.locks), workspace.settings.qdrant_path) == (
+        "/srv/a/tables",
+        "/fast/locks",
+        "/fast/qdrant",
+    )
+    assert workspace.unshared == ()
+
+
 def test_the_environment_beats_the_env_file(monkeypatch: pytest.MonkeyPatch) -> None:
     Path(".env").write_text("DOMAIN_EMBED_CORPUS_PATH=from-file\nDOMAIN_EMBED_SERVING_ALIAS=file\n", encoding="utf-8")
     monkeypatch.setenv("DOMAIN_EMBED_CORPUS_PATH", "from-environment")

@@ -83,7 +83,7 @@ class BenchWorkspace(Workspace):
 
     def __init__(self, settings: DeploymentSettings, watch: Stopwatch) -> None:
         super().__init__(settings)
-        self.timed_registry = TimedRegistry(self.root / "models", vectors_folder=self.root / "vectors", watch=watch)
+        self.timed_registry = TimedRegistry(self.local / "models", vectors_folder=self.local / "vectors", watch=watch)
 
     @property
     def registry(self) -> ModelRegistry:

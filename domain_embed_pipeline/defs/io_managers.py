@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from domain_embed_pipeline.artifacts import Location
 from domain_embed_pipeline.defs.resources import Deployment
 from domain_embed_pipeline.tables import load_record, save_record
 
@@ -14,14 +15,14 @@ class RecordIOManager(dg.ConfigurableIOManager):
 
     deployment: dg.ResourceDependency[Deployment]
 
-    def _folder(self, key: dg.AssetKey) -> str:
-        return f"{self.deployment.tables_folder}/{'/'.join(key.path)}"
+    def _folder(self, key: dg.AssetKey) -> Location:
+        return self.deployment.workspace.tables / "/".join(key.path)
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
-        """Write the record, replacing what was there in one rename."""
+        """Write the record, replacing what was there as a whole."""
         folder = self._folder(context.asset_key)
         save_record(obj, folder)
-        context.add_output_metadata({"stored_at": dg.MetadataValue.path(folder)})
+        context.add_output_metadata({"stored_at": dg.MetadataValue.path(str(folder))})
 
     def load_input(self, context: dg.InputContext) -> Any:
         """Read the record as the type that the reading asset names."""

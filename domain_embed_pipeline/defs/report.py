@@ -33,7 +33,7 @@ class JudgedRun:
 
 
 def write_comparison_report(workspace: Workspace, comparison: Comparison, run: JudgedRun) -> str:
-    """Write the HTML report of a comparison; returns its absolute path."""
+    """Write the HTML report of a comparison; returns its absolute path or URL."""
     registry, references = workspace.registry, run.references
     terms = nearest_terms(
         registry.encoder(references.base.model_version),
@@ -55,14 +55,14 @@ def write_comparison_report(workspace: Workspace, comparison: Comparison, run: J
         vocabulary=terms,
         problems={problem.name: problem.reason for problem in run.alternatives.problems},
     )
-    write_report(inputs, str(path))
-    return str(path.resolve())
+    write_report(inputs, path)
+    return path.address
 
 
 def report_of(workspace: Workspace, evaluation: Evaluation | None) -> str | None:
-    """Absolute path of the report with which a version was judged; None when there is none."""
+    """Absolute path or URL of the report with which a version was judged; None when there is none."""
     path = workspace.reports / f"{evaluation.model_version}.html" if evaluation is not None else None
-    return str(path.resolve()) if path is not None and path.is_file() else None
+    return path.address if path is not None and path.is_file() else None
 
 
 def _certificate_lines(certificate: LeakageCertificate) -> dict[str, str]:

@@ -16,6 +16,7 @@ class Deployment(dg.ConfigurableResource):
     user_pairs_path: str | None = Field(default=None, description="Overrides DOMAIN_EMBED_USER_PAIRS_PATH.")
     use_train_qrels: bool | None = Field(default=None, description="Overrides DOMAIN_EMBED_USE_TRAIN_QRELS.")
     artifacts_path: str | None = Field(default=None, description="Overrides DOMAIN_EMBED_ARTIFACTS_PATH.")
+    local_path: str | None = Field(default=None, description="Overrides DOMAIN_EMBED_LOCAL_PATH.")
     base_model: str | None = Field(default=None, description="Overrides DOMAIN_EMBED_BASE_MODEL.")
     other_models: str | None = Field(default=None, description="Overrides DOMAIN_EMBED_OTHER_MODELS.")
     reranker: str | None = Field(default=None, description="Overrides DOMAIN_EMBED_RERANKER.")
@@ -36,11 +37,6 @@ class Deployment(dg.ConfigurableResource):
         return DeploymentSettings(**overrides)
 
     @property
-    def tables_folder(self) -> str:
-        """Where the IO manager keeps records."""
-        return f"{self.settings.artifacts_path.rstrip('/')}/tables"
-
-    @property
     def workspace(self) -> Workspace:
-        """Stores under the artifacts folder."""
+        """Stores of the deployment."""
         return Workspace(self.settings)

@@ -116,7 +116,7 @@ def keep_judged_corpus(workspace: Workspace) -> Corpus | None:
     The table of `corpus_chunks` changes when a training starts or an index is built anew. Should the training fail,
     what came before it is still new to the model.
     """
-    place = str(workspace.drops / "trained")
+    place = workspace.drops / "trained"
     current = workspace.stored(Corpus, "corpus_chunks")
     comparison = workspace.stored(Comparison, "model_comparison")
     kept = workspace.stored_at(Corpus, place)

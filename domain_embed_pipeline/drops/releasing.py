@@ -12,7 +12,6 @@ after the move, takes what changed during the first: from then on only the new c
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from domain_embed_pipeline.drops.indexing import CurrentDocuments
 from domain_embed_pipeline.drops.novelty import keep_judged_corpus
@@ -85,7 +84,7 @@ def release_caught_up(
             decision=decision,
             expected_current=expected_current,
             lineage=workspace.lineage,
-            lock_folder=Path(workspace.locks),
+            lock_folder=workspace.locks,
             keep_previous=keep_previous,
         )
         prune_models(store, workspace.registry, keep=keep_previous)

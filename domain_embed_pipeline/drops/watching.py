@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from domain_embed_pipeline.artifacts import Location
 from domain_embed_pipeline.corpus.sources import SourceFile
 from domain_embed_pipeline.drops.indexed import IndexedState, IndexedStore
 from domain_embed_pipeline.drops.listing import SeenFile, content_digest, is_marker, list_corpus, read_contents
@@ -59,8 +60,8 @@ class WatchState:
 class WatchStore:
     """The state as a table in a folder of its own."""
 
-    def __init__(self, folder: str | Path) -> None:
-        self._folder = str(folder)
+    def __init__(self, folder: str | Path | Location) -> None:
+        self._folder = Location(folder)
 
     def load(self) -> WatchState | None:
         """The state; None before the first tick, or when another version of the package wrote it."""

@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import fsspec
-
+from domain_embed_pipeline.artifacts import Location
 from domain_embed_pipeline.evaluation.charts import Bar, Curve, curve_chart, interval_chart
 from domain_embed_pipeline.evaluation.records import (
     RECALL_KS,
@@ -55,12 +54,9 @@ class ReportInputs:
     vocabulary: Sequence[NearestTerms] = ()
 
 
-def write_report(inputs: ReportInputs, path: str) -> None:
+def write_report(inputs: ReportInputs, path: str | Location) -> None:
     """Render to a file; `path` may be any fsspec URL."""
-    filesystem, place = fsspec.core.url_to_fs(str(path))
-    filesystem.makedirs(filesystem._parent(place), exist_ok=True)
-    with filesystem.open(place, "w", encoding="utf-8") as file:
-        file.write(render_report(inputs))
+    Location(path).write_text(render_report(inputs))
 
 
 def render_report(inputs: ReportInputs) -> str:

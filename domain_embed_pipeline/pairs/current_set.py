@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from domain_embed_pipeline.artifacts import Location
 from domain_embed_pipeline.errors import CorpusTooSmallError
 from domain_embed_pipeline.ids import digest_of
 from domain_embed_pipeline.pairs.evaluation_sets import (
@@ -30,7 +31,7 @@ def current_evaluation_set(
     *,
     questions: Sequence[Question],
     queries_path: str | None,
-    frozen_folder: Path,
+    frozen_folder: Path | Location,
     renew: bool = False,
     settings: EvaluationSetSettings | None = None,
 ) -> EvaluationSet:
@@ -57,13 +58,13 @@ def current_evaluation_set(
         if refreshed is not None:
             return refreshed
     made = _generated(corpus, splits, questions, settings)
-    save_record(freeze(made, corpus), str(frozen_folder))
+    save_record(freeze(made, corpus), frozen_folder)
     return made
 
 
-def _load(folder: Path) -> FrozenEvaluationSet | None:
+def _load(folder: Path | Location) -> FrozenEvaluationSet | None:
     try:
-        return load_record(FrozenEvaluationSet, str(folder))
+        return load_record(FrozenEvaluationSet, folder)
     except FileNotFoundError:
         return None
 

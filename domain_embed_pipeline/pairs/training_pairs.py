@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from domain_embed_pipeline.artifacts import Location
 from domain_embed_pipeline.encoding.spec import Encoder
 from domain_embed_pipeline.ids import pair_id_of
 from domain_embed_pipeline.pairs.filters.base import SOURCE_ORDER, Verdict, drop_where
@@ -86,7 +87,7 @@ class PairTools:
     """The base model, for the embedding detector and the round trip; without it neither runs."""
     judge: PairJudge | None = None
     """Second opinion on questions; which ones, `FilterSettings.judge` says."""
-    memo_folder: Path | None = None
+    memo_folder: Path | Location | None = None
     """Where verdicts of the wording filters are kept, so that the next run judges only what is new."""
 
 

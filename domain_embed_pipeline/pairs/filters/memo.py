@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from domain_embed_pipeline.artifacts import Location
 from domain_embed_pipeline.errors import DomainEmbedError
 from domain_embed_pipeline.ids import digest_of_json
 from domain_embed_pipeline.pairs.filters.base import PairFilter, Verdict, rejection
@@ -52,7 +53,7 @@ class VerdictMemo:
         settings: Thresholds; others make every pair be judged again.
     """
 
-    def __init__(self, folder: Path, settings: FilterSettings) -> None:
+    def __init__(self, folder: Path | Location, settings: FilterSettings) -> None:
         self._folder, self._rules = folder, _rules_digest(settings)
         self._known = self._load()
         self._used: dict[int, Verdict | None] = {}
@@ -78,12 +79,12 @@ class VerdictMemo:
     def save(self) -> None:
         """Keep what this run used."""
         rows = (RememberedVerdict(key, *(verdict or ("", ""))) for key, verdict in sorted(self._used.items()))
-        save_record(RememberedVerdicts(self._rules, tuple(rows)), str(self._folder))
+        save_record(RememberedVerdicts(self._rules, tuple(rows)), self._folder)
         logger.info("%d of %d pairs had to be judged; the verdicts are kept.", self.judged, len(self._used))
 
     def _load(self) -> dict[int, Verdict | None]:
         try:
-            stored = load_record(RememberedVerdicts, str(self._folder))
+            stored = load_record(RememberedVerdicts, self._folder)
         except FileNotFoundError:
             return {}
         except (DomainEmbedError, OSError, ValueError) as problem:
