@@ -54,6 +54,9 @@ class Browser:
         found = expected_conditions.element_to_be_clickable((By.XPATH, xpath))
         WebDriverWait(self.driver, PATIENCE_S).until(found).click()
 
+    def scroll_to(self, xpath: str) -> None:
+        self.driver.execute_script("arguments[0].scrollIntoView()", self.driver.find_element(By.XPATH, xpath))
+
     def count(self, css: str) -> int:
         return len(self.driver.find_elements(By.CSS_SELECTOR, css))
 
@@ -140,8 +143,16 @@ def web_ui(folder: Path, environment: dict[str, str]) -> Iterator[WebUI]:
     try:
         yield WebUI(_wait_for(f"http://127.0.0.1:{port}", server))
     finally:
-        os.killpg(server.pid, signal.SIGINT)
+        _end(server)
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    os.killpg(server.pid, signal.SIGINT)
+    try:
         server.wait(timeout=120)
+    except subprocess.TimeoutExpired:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait(timeout=30)
 
 
 def _wait_for(address: str, server: subprocess.Popen[bytes]) -> str:

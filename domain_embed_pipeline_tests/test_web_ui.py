@@ -108,7 +108,9 @@ def test_recall_is_plotted_over_two_versions(ui: WebUI, browser: Browser) -> Non
         entry["floatValue"] for event in events for entry in event["metadataEntries"] if entry["label"] == "recall_at_5"
     ]
     assert len(recalls) == 2
-    browser.open(f"{ui.address}/assets/finetuned_evaluation?view=plots")
+    browser.open(f"{ui.address}/assets/finetuned_evaluation?view=overview")
+    browser.click("//button[contains(., 'Plots')]")
     browser.wait_for("recall_at_5")
     browser.wait_for_element("canvas")
+    browser.scroll_to("//*[text()='recall_at_5']")
     browser.picture("recall", height=1200, settle_s=10)
