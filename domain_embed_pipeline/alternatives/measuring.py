@@ -6,9 +6,10 @@ What belongs here: one measured line per alternative. What does not: the table w
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from domain_embed_pipeline.alternatives.latency import measure_latency_ms, remembered_latency_ms
@@ -99,46 +100,66 @@ class AlternativeSettings:
     """Of BM25."""
 
 
-def measure_alternatives(
-    registry: ModelRegistry,
-    base: Evaluation,
-    *,
-    corpus: Corpus,
-    evaluation_set: EvaluationSet,
-    clusters: Mapping[str, str],
-    latencies: Path,
-    settings: AlternativeSettings | None = None,
-) -> MeasuredAlternatives:
-    """Measure what the user named on the test queries of a run; one that fails is listed with its reason.
+Measurement = tuple[AlternativeLine, tuple[QueryResult, ...]]
+"""One alternative with the results of every test query."""
 
-    Args:
-        registry: Holds models and vectors.
-        base: The base model as it would be served; a reranker sorts its first results anew.
-        corpus: Chunks as they are.
-        evaluation_set: Test queries.
-        clusters: As for `evaluate_model`.
-        latencies: Folder of times that were measured before.
-        settings: What is measured; BM25 is in any case.
-    """
-    settings = settings or AlternativeSettings()
-    bench = _Bench(registry, base, corpus, evaluation_set, clusters, latencies, settings)
-    tasks: list[tuple[str, Callable[[], tuple[AlternativeLine, tuple[QueryResult, ...]]]]] = [("BM25", bench.bm25)]
-    tasks += [(name, lambda name=name: bench.model(name)) for name in settings.models]
-    if settings.reranker:
-        tasks.append((settings.reranker, bench.reranked))
+
+@dataclass(frozen=True)
+class AlternativeInputs:
+    """What all measurements share."""
+
+    registry: ModelRegistry
+    """Holds models and vectors."""
+    base: Evaluation
+    """The base model as it would be served; a reranker sorts its first results anew."""
+    corpus: Corpus
+    """Chunks as they are."""
+    evaluation_set: EvaluationSet
+    clusters: Mapping[str, str]
+    """As for `evaluate_model`."""
+    latencies: Path
+    """Folder of times that were measured before."""
+    settings: AlternativeSettings = field(default_factory=AlternativeSettings)
+    """What is measured; BM25 is in any case."""
+
+    @property
+    def texts(self) -> list[str]:
+        """The test queries."""
+        return [query.text for query in self.evaluation_set.queries_of("test")]
+
+    @functools.cached_property
+    def terms_per_chunk(self) -> float:
+        """Mean number of distinct terms, from chunks of the whole length of the corpus."""
+        chunks = self.corpus.chunks[:: max(1, len(self.corpus.chunks) // _TERMS_SAMPLE)]
+        encoder = SparseEncoder(SparseSpec(language=self.settings.language))
+        vectors = encoder.encode_queries([chunk.embedding_text for chunk in chunks])
+        return sum(len(vector.indices) for vector in vectors) / len(vectors)
+
+
+def measure_alternatives(inputs: AlternativeInputs) -> MeasuredAlternatives:
+    """Measure what the user named on the test queries of a run; one that fails is listed with its reason."""
     lines, rows, problems = [], [], []
-    for name, task in tasks:
+    for name, measure in _measurements(inputs).items():
         try:
-            line, found = task()
+            line, found = measure()
         except DomainEmbedError as error:
             logger.warning("The alternative %s could not be measured: %s", name, error)
             problems.append(AlternativeProblem(name, str(error)))
         else:
             lines.append(line)
             rows += found
-    return MeasuredAlternatives(
-        evaluation_set.evaluation_set_version, tuple(lines), tuple(rows), tuple(problems), bench.terms_per_chunk
-    )
+    version = inputs.evaluation_set.evaluation_set_version
+    return MeasuredAlternatives(version, tuple(lines), tuple(rows), tuple(problems), inputs.terms_per_chunk)
+
+
+def _measurements(inputs: AlternativeInputs) -> dict[str, Callable[[], Measurement]]:
+    """By name, in the order in which they are shown."""
+    settings = inputs.settings
+    measurements: dict[str, Callable[[], Measurement]] = {"BM25": functools.partial(_bm25, inputs)}
+    measurements |= {name: functools.partial(_model, inputs, name) for name in settings.models}
+    if settings.reranker:
+        measurements[settings.reranker] = functools.partial(_reranked, inputs)
+    return measurements
 
 
 def version_latency_ms(registry: ModelRegistry, model_version: str, texts: Sequence[str], folder: Path) -> float:
@@ -149,86 +170,64 @@ def version_latency_ms(registry: ModelRegistry, model_version: str, texts: Seque
     )
 
 
-@dataclass(frozen=True)
-class _Bench:
-    """What all measurements share."""
+def _bm25(inputs: AlternativeInputs) -> Measurement:
+    """BM25 alone; its work on a query is splitting it into terms."""
+    encoder = SparseEncoder(SparseSpec(language=inputs.settings.language))
+    rows = evaluate_bm25(
+        corpus=inputs.corpus,
+        evaluation_set=inputs.evaluation_set,
+        split="test",
+        clusters=inputs.clusters,
+        settings=EvaluationSettings(language=inputs.settings.language),
+    )
+    latency = query_latency_ms(lambda text: encoder.encode_queries([text]), inputs.texts[:15])
+    return AlternativeLine("BM25", "bm25", latency, 0, inputs.terms_per_chunk, None, 0), rows
 
-    registry: ModelRegistry
-    base: Evaluation
-    corpus: Corpus
-    evaluation_set: EvaluationSet
-    clusters: Mapping[str, str]
-    latencies: Path
-    settings: AlternativeSettings
 
-    @property
-    def texts(self) -> list[str]:
-        """The test queries."""
-        return [query.text for query in self.evaluation_set.queries_of("test")]
-
-    @property
-    def terms_per_chunk(self) -> float:
-        """Mean number of distinct terms, from chunks of the whole length of the corpus."""
-        chunks = self.corpus.chunks[:: max(1, len(self.corpus.chunks) // _TERMS_SAMPLE)]
-        encoder = SparseEncoder(SparseSpec(language=self.settings.language))
-        vectors = encoder.encode_queries([chunk.embedding_text for chunk in chunks])
-        return sum(len(vector.indices) for vector in vectors) / len(vectors)
-
-    def bm25(self) -> tuple[AlternativeLine, tuple[QueryResult, ...]]:
-        """BM25 alone; its work on a query is splitting it into terms."""
-        encoder = SparseEncoder(SparseSpec(language=self.settings.language))
-        rows = evaluate_bm25(
-            corpus=self.corpus,
-            evaluation_set=self.evaluation_set,
+def _model(inputs: AlternativeInputs, name: str) -> Measurement:
+    """Another base model or an endpoint, by vectors alone."""
+    with open_named_model(name, inputs.registry, api_key=inputs.settings.api_key) as model:
+        found = evaluate_model(
+            model.encoder,
+            corpus=inputs.corpus,
+            evaluation_set=inputs.evaluation_set,
             split="test",
-            clusters=self.clusters,
-            settings=EvaluationSettings(language=self.settings.language),
+            clusters=inputs.clusters,
+            settings=EvaluationSettings(mode=DENSE),
         )
-        latency = query_latency_ms(lambda text: encoder.encode_queries([text]), self.texts[:15])
-        return AlternativeLine("BM25", "bm25", latency, 0, self.terms_per_chunk, None, 0), rows
-
-    def model(self, name: str) -> tuple[AlternativeLine, tuple[QueryResult, ...]]:
-        """Another base model or an endpoint, by vectors alone."""
-        with open_named_model(name, self.registry, api_key=self.settings.api_key) as model:
-            found = evaluate_model(
-                model.encoder,
-                corpus=self.corpus,
-                evaluation_set=self.evaluation_set,
-                split="test",
-                clusters=self.clusters,
-                mode=DENSE,
-            )
-            spec = model.encoder.spec
-            latency = remembered_latency_ms(
-                self.latencies, spec.fingerprint, lambda: measure_latency_ms(model.load_uncached(), self.texts)
-            )
-            line = AlternativeLine(
-                name=model.name,
-                kind="api" if is_endpoint(name) else "other",
-                latency_ms=latency,
-                dimension=spec.dimension,
-                terms_per_chunk=0.0,
-                dollars_per_million_tokens=model.dollars_per_million_tokens,
-                tokens_sent=model.tokens_sent,
-            )
-        return line, found.query_results
-
-    def reranked(self) -> tuple[AlternativeLine, tuple[QueryResult, ...]]:
-        """The base model's first results, sorted anew by a cross-encoder."""
-        reranker = Reranker(self.settings.reranker or "")
-        queries = self.evaluation_set.queries_of("test")
-        texts = {chunk.chunk_id: chunk.embedding_text for chunk in self.corpus.chunks}
-        encoder = self.registry.encoder(self.base.model_version)
-        before = served_rankings(encoder, corpus=self.corpus, queries=queries, mode=self.base.mode)
-        after = rerank(before, self.texts, texts=texts, score=reranker.score, depth=RERANKED)
-        rows = measure_rankings(
-            after, queries=queries, relevant=self.evaluation_set.relevant_chunks(), clusters=self.clusters
+        spec = model.encoder.spec
+        latency = remembered_latency_ms(
+            inputs.latencies, spec.fingerprint, lambda: measure_latency_ms(model.load_uncached(), inputs.texts)
         )
-        passages = [texts[chunk_id] for chunk_id in before[0].chunk_ids[:RERANKED]]
-        latency = query_latency_ms(
-            lambda text: reranker.score([(text, passage) for passage in passages]), self.texts[:5]
-        ) + version_latency_ms(self.registry, self.base.model_version, self.texts, self.latencies)
-        name = f"base model + reranker {reranker.name}"
-        dimension = self.base.encoder.dimension
-        terms = self.terms_per_chunk if self.base.mode.kind == "hybrid" else 0.0
-        return AlternativeLine(name, "reranker", latency, dimension, terms, None, 0), rows
+        line = AlternativeLine(
+            name=model.name,
+            kind="api" if is_endpoint(name) else "other",
+            latency_ms=latency,
+            dimension=spec.dimension,
+            terms_per_chunk=0.0,
+            dollars_per_million_tokens=model.dollars_per_million_tokens,
+            tokens_sent=model.tokens_sent,
+        )
+    return line, found.query_results
+
+
+def _reranked(inputs: AlternativeInputs) -> Measurement:
+    """The base model's first results, sorted anew by a cross-encoder."""
+    reranker = Reranker(inputs.settings.reranker or "")
+    queries = inputs.evaluation_set.queries_of("test")
+    texts = {chunk.chunk_id: chunk.embedding_text for chunk in inputs.corpus.chunks}
+    encoder = inputs.registry.encoder(inputs.base.model_version)
+    evaluating = EvaluationSettings(language=inputs.settings.language)
+    before = served_rankings(encoder, corpus=inputs.corpus, queries=queries, mode=inputs.base.mode, settings=evaluating)
+    after = rerank(before, inputs.texts, texts=texts, score=reranker.score, depth=RERANKED)
+    rows = measure_rankings(
+        after, queries=queries, relevant=inputs.evaluation_set.relevant_chunks(), clusters=inputs.clusters
+    )
+    passages = [texts[chunk_id] for chunk_id in before[0].chunk_ids[:RERANKED]]
+    latency = query_latency_ms(
+        lambda text: reranker.score([(text, passage) for passage in passages]), inputs.texts[:5]
+    ) + version_latency_ms(inputs.registry, inputs.base.model_version, inputs.texts, inputs.latencies)
+    name = f"base model + reranker {reranker.name}"
+    dimension = inputs.base.encoder.dimension
+    terms = inputs.terms_per_chunk if inputs.base.mode.kind == "hybrid" else 0.0
+    return AlternativeLine(name, "reranker", latency, dimension, terms, None, 0), rows

@@ -10,7 +10,7 @@ from typing import Literal
 
 from domain_embed_pipeline.alternatives.judged_sets import load_judged_set
 from domain_embed_pipeline.alternatives.latency import measure_latency_ms
-from domain_embed_pipeline.alternatives.named_models import NamedModel, open_named_model
+from domain_embed_pipeline.alternatives.named_models import open_named_model
 from domain_embed_pipeline.evaluation.evaluate import EvaluationSettings, evaluate_bm25, evaluate_model
 from domain_embed_pipeline.evaluation.fusion import DENSE, SPARSE
 from domain_embed_pipeline.evaluation.records import METRICS, MetricMean, QueryResult, RetrievalMode
@@ -82,13 +82,13 @@ def evaluate_named_model(
     settings = settings or StandaloneSettings()
     needed_splits = HELD_OUT if settings.mode == "auto" else (settings.split,)
     corpus, queries = load_judged_set(folder, needed_splits=needed_splits)
-    evaluating, clusters = EvaluationSettings(language=settings.language), _documents(corpus)
+    mode = None if settings.mode == "auto" else DENSE
+    evaluating, clusters = EvaluationSettings(language=settings.language, mode=mode), _documents(corpus)
     if name.lower() == BM25:
         rows = evaluate_bm25(
             corpus=corpus, evaluation_set=queries, split=settings.split, clusters=clusters, settings=evaluating
         )
-        described = _Described(BM25, "", SPARSE, rows, ())
-        return _result(described, folder, corpus, queries, settings)
+        return _result(_Measured(BM25, "", SPARSE, rows), folder, corpus, queries, settings.split)
     with open_named_model(name, registry, api_key=settings.api_key, price=settings.price) as model:
         found = evaluate_model(
             model.encoder,
@@ -96,57 +96,52 @@ def evaluate_named_model(
             evaluation_set=queries,
             split=settings.split,
             clusters=clusters,
-            mode=None if settings.mode == "auto" else DENSE,
             settings=evaluating,
         )
-        described = _Described(
-            model.encoder.spec.model_version,
-            model.encoder.spec.fingerprint,
-            found.mode,
-            found.served_query_results,
-            found.query_results,
-        )
         texts = [query.text for query in queries.queries_of(settings.split)]
-        latency = measure_latency_ms(model.load_uncached(), texts)
-        return _result(described, folder, corpus, queries, settings, model=model, latency_ms=latency)
+        measured = _Measured(
+            name=model.encoder.spec.model_version,
+            fingerprint=model.encoder.spec.fingerprint,
+            mode=found.mode,
+            rows=found.served_query_results,
+            dense_rows=found.query_results,
+            latency_ms=measure_latency_ms(model.load_uncached(), texts),
+            tokens_sent=model.tokens_sent,
+            dollars=model.tokens_sent * (model.dollars_per_million_tokens or 0.0) / 1e6,
+        )
+        return _result(measured, folder, corpus, queries, settings.split)
 
 
 @dataclass(frozen=True, slots=True)
-class _Described:
+class _Measured:
+    """What was found out about a model; BM25 has no vectors, and costs nothing."""
+
     name: str
     fingerprint: str
     mode: RetrievalMode
     rows: tuple[QueryResult, ...]
-    dense_rows: tuple[QueryResult, ...]
+    dense_rows: tuple[QueryResult, ...] = ()
+    latency_ms: float = 0.0
+    tokens_sent: int = 0
+    dollars: float = 0.0
 
 
-def _result(
-    described: _Described,
-    folder: str,
-    corpus: Corpus,
-    queries: EvaluationSet,
-    settings: StandaloneSettings,
-    *,
-    model: NamedModel | None = None,
-    latency_ms: float = 0.0,
-) -> StandaloneResult:
-    price = (model.dollars_per_million_tokens if model else None) or 0.0
-    tokens = model.tokens_sent if model else 0
+def _result(measured: _Measured, folder: str, corpus: Corpus, queries: EvaluationSet, split: Split) -> StandaloneResult:
     return StandaloneResult(
-        model=described.name,
-        encoder_fingerprint=described.fingerprint,
+        model=measured.name,
+        encoder_fingerprint=measured.fingerprint,
         on=folder,
-        split=settings.split,
+        split=split,
         corpus_version=corpus.corpus_version,
         evaluation_set_version=queries.evaluation_set_version,
-        query_count=len(described.rows),
+        query_count=len(measured.rows),
         chunk_count=len(corpus.chunks),
-        mode=described.mode,
-        metrics=mean_intervals(described.rows, METRICS),
-        dense_metrics=mean_intervals(described.dense_rows, METRICS) if described.dense_rows else (),
-        latency_ms=latency_ms,
-        tokens_sent=tokens,
-        dollars=tokens * price / 1e6,
+        mode=measured.mode,
+        metrics=mean_intervals(measured.rows, METRICS),
+        dense_metrics=mean_intervals(measured.dense_rows, METRICS) if measured.dense_rows else (),
+        latency_ms=measured.latency_ms,
+        tokens_sent=measured.tokens_sent,
+        dollars=measured.dollars,
     )
 
 

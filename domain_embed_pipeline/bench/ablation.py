@@ -25,7 +25,7 @@ from domain_embed_pipeline.bench.deployment import (
 from domain_embed_pipeline.bench.records import SEED, RecipeJob
 from domain_embed_pipeline.bench.sampling import write_sample
 from domain_embed_pipeline.bench.stopwatch import Stopwatch
-from domain_embed_pipeline.evaluation.evaluate import clusters_of_chunks, evaluate_model
+from domain_embed_pipeline.evaluation.evaluate import EvaluationSettings, clusters_of_chunks, evaluate_model
 from domain_embed_pipeline.evaluation.fusion import DENSE
 from domain_embed_pipeline.evaluation.records import MetricDifference, QueryResult, means
 from domain_embed_pipeline.evaluation.statistics import paired_differences
@@ -170,7 +170,7 @@ def _trained(
         evaluation_set=data.queries,
         split="dev",
         clusters=clusters_of_chunks(data.corpus, data.splits),
-        mode=DENSE,
+        settings=EvaluationSettings(mode=DENSE),
     )
     return evaluation.query_results
 

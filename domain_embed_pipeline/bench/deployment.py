@@ -13,7 +13,7 @@ from domain_embed_pipeline.bench.records import RecipeJob
 from domain_embed_pipeline.bench.stopwatch import Stopwatch, TimedEncoder
 from domain_embed_pipeline.encoding.spec import Encoder
 from domain_embed_pipeline.encoding.vector_cache import CachedEncoder
-from domain_embed_pipeline.pairs.current_set import current_evaluation_set
+from domain_embed_pipeline.pairs.current_set import QuerySource, current_evaluation_set
 from domain_embed_pipeline.pairs.records import TrainingPairs
 from domain_embed_pipeline.pairs.splits import split_documents
 from domain_embed_pipeline.pairs.structural import structural_pairs
@@ -113,11 +113,7 @@ def load_data(workspace: Workspace) -> BenchData:
     corpus = workspace.load_corpus()
     splits = split_documents(corpus, has_user_queries=True)
     queries = current_evaluation_set(
-        corpus,
-        splits,
-        questions=(),
-        queries_path=workspace.settings.queries_path,
-        frozen_folder=workspace.frozen_queries,
+        corpus, splits, QuerySource(own=workspace.settings.queries_path, frozen=workspace.frozen_queries), questions=()
     )
     return BenchData(corpus, splits, queries)
 

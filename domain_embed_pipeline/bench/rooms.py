@@ -14,7 +14,7 @@ from domain_embed_pipeline.bench.records import RecipeJob
 from domain_embed_pipeline.bench.stopwatch import Stopwatch, peak_memory_mb
 from domain_embed_pipeline.evaluation.evaluate import clusters_of_chunks, evaluate_model
 from domain_embed_pipeline.evaluation.records import Evaluation
-from domain_embed_pipeline.pairs.current_set import current_evaluation_set
+from domain_embed_pipeline.pairs.current_set import QuerySource, current_evaluation_set
 from domain_embed_pipeline.pairs.splits import split_documents
 from domain_embed_pipeline.serving.release import build_verified_collection
 
@@ -49,7 +49,7 @@ def run_rooms(job: RecipeJob) -> RoomsRun:
     with watch.stage("splits"):
         splits = split_documents(corpus, has_user_queries=True)
         queries = current_evaluation_set(
-            corpus, splits, questions=(), queries_path=job.folder, frozen_folder=workspace.frozen_queries
+            corpus, splits, QuerySource(own=job.folder, frozen=workspace.frozen_queries), questions=()
         )
     data = BenchData(corpus, splits, queries)
     with watch.stage("pairs"):

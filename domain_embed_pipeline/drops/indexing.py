@@ -123,9 +123,8 @@ def index_new_documents(
         result = reconcile_collection(
             client,
             live.collection,
-            chunks=corpus.chunks,
+            corpus,
             encoder=encoder,
-            corpus_version=corpus.corpus_version,
             most_deleted_share=most_deleted_share,
         )
     documents.note_indexed(live.collection)

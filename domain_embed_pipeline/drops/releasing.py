@@ -17,7 +17,7 @@ from domain_embed_pipeline.drops.indexing import CurrentDocuments
 from domain_embed_pipeline.drops.novelty import keep_judged_corpus
 from domain_embed_pipeline.serving.metadata import CollectionMetadata, read_metadata
 from domain_embed_pipeline.serving.records import AliasSwap, PromotionDecision, Reconciliation, ServingCollection
-from domain_embed_pipeline.serving.release import release_collection
+from domain_embed_pipeline.serving.release import ReleaseSettings, release_collection
 from domain_embed_pipeline.serving.retention import prune_models
 from domain_embed_pipeline.serving.retries import RetryPolicy
 from domain_embed_pipeline.serving.updates import reconcile_collection
@@ -77,15 +77,10 @@ def release_caught_up(
     keep_judged_corpus(workspace)
     documents = CurrentDocuments(workspace, _metadata(workspace, collection.collection).chunking)
     before = catch_up(workspace, collection.collection, documents)
+    settings = ReleaseSettings(workspace.lineage, workspace.locks, keep_previous)
     with workspace.open_store() as store:
         swap = release_collection(
-            store,
-            collection,
-            decision=decision,
-            expected_current=expected_current,
-            lineage=workspace.lineage,
-            lock_folder=workspace.locks,
-            keep_previous=keep_previous,
+            store, collection, decision=decision, expected_current=expected_current, settings=settings
         )
         prune_models(store, workspace.registry, keep=keep_previous)
     after = catch_up(workspace, swap.collection, documents)
@@ -104,9 +99,8 @@ def catch_up(workspace: Workspace, collection: str, documents: CurrentDocuments)
         return reconcile_collection(
             store,
             collection,
-            chunks=corpus.chunks,
+            corpus,
             encoder=encoder,
-            corpus_version=corpus.corpus_version,
             most_deleted_share=MOST_DELETED_SHARE,
         )
 

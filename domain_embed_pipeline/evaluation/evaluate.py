@@ -40,7 +40,10 @@ class EvaluationSettings:
 
     language: str = "english"
     """Of the BM25 stemmer and stop words; `none` for neither."""
+    mode: RetrievalMode | None = None
+    """How the index would be asked; None chooses on the dev queries, and without any it is `unchosen_mode`."""
     modes: ModeSettings = field(default_factory=ModeSettings)
+    """How a mode is chosen."""
 
 
 def evaluate_model(
@@ -50,7 +53,6 @@ def evaluate_model(
     evaluation_set: EvaluationSet,
     split: Split,
     clusters: Mapping[str, str],
-    mode: RetrievalMode | None = None,
     settings: EvaluationSettings | None = None,
 ) -> Evaluation:
     """Results of a model on a split, dense only and in the mode that would be served.
@@ -62,14 +64,14 @@ def evaluate_model(
         evaluation_set: Queries with relevance, of the same corpus version.
         split: Side that is measured.
         clusters: Chunk id to cluster of documents (`clusters_of_chunks`).
-        mode: How the index would be asked. None chooses on the dev queries; without any, `unchosen_mode`.
-        settings: Language of BM25, and how a mode is chosen.
+        settings: Language of BM25, and the mode or how it is chosen.
 
     Raises:
         EvaluationError: If the split has no query, a relevant chunk is not in the corpus, or versions differ.
     """
     settings, started = settings or EvaluationSettings(), time.perf_counter()
     queries, relevant = _checked_queries(corpus, evaluation_set, split)
+    mode = settings.mode
     depth = max(mode.prefetch if mode else settings.modes.prefetch, *RECALL_KS)
     plain = _Search(encoder, without_questions(corpus.chunks), settings.language, depth)
     expanded = _Search(encoder, corpus.chunks, settings.language, depth) if is_expanded(corpus.chunks) else plain

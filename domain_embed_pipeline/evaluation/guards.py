@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from domain_embed_pipeline.encoding.spec import Encoder
-from domain_embed_pipeline.evaluation.evaluate import evaluate_model
+from domain_embed_pipeline.evaluation.evaluate import EvaluationSettings, evaluate_model
 from domain_embed_pipeline.evaluation.fusion import DENSE
 from domain_embed_pipeline.evaluation.records import GuardResult, QueryResult, Verdict, means
 from domain_embed_pipeline.evaluation.statistics import ResamplingSettings, paired_differences, significance_of
@@ -36,7 +36,12 @@ def guard_rows(encoder: Encoder, guard: GuardSet) -> tuple[QueryResult, ...]:
         EvaluationError: If the set has no test query.
     """
     found = evaluate_model(
-        encoder, corpus=guard.corpus, evaluation_set=guard.queries, split="test", clusters={}, mode=DENSE
+        encoder,
+        corpus=guard.corpus,
+        evaluation_set=guard.queries,
+        split="test",
+        clusters={},
+        settings=EvaluationSettings(mode=DENSE),
     )
     return found.query_results
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from domain_embed_pipeline.artifacts import Location
@@ -25,14 +25,24 @@ from domain_embed_pipeline.tables import load_record, save_record
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class QuerySource:
+    """Where held-out queries come from."""
+
+    own: str | None
+    """The user's own BEIR folder; when given, nothing is generated."""
+    frozen: Path | Location
+    """Where a generated set is kept, so that later runs measure with the same queries."""
+    renew: bool = False
+    """Make a new generated set although there is a frozen one; old figures no longer compare."""
+
+
 def current_evaluation_set(
     corpus: Corpus,
     splits: DocumentSplits,
+    source: QuerySource,
     *,
     questions: Sequence[Question],
-    queries_path: str | None,
-    frozen_folder: Path | Location,
-    renew: bool = False,
     settings: EvaluationSetSettings | None = None,
 ) -> EvaluationSet:
     """Held-out queries over the corpus as it is now.
@@ -40,25 +50,23 @@ def current_evaluation_set(
     Args:
         corpus: Chunks that queries are relevant to.
         splits: Held-out documents.
+        source: The user's own queries, or where the generated set is kept.
         questions: Of all chunks; those of held-out documents become queries.
-        queries_path: The user's own BEIR folder; when given, nothing is generated.
-        frozen_folder: Where a generated set is kept, so that later runs measure with the same queries.
-        renew: Make a new generated set although there is a frozen one; old figures no longer compare.
         settings: How a set is made.
 
     Raises:
         EvaluationSetError: If the user's queries are unusable.
         CorpusTooSmallError: If no query can be generated.
     """
-    if queries_path is not None:
-        return load_user_evaluation_set(queries_path, corpus, settings=settings)
-    frozen = None if renew else _load(frozen_folder)
+    if source.own is not None:
+        return load_user_evaluation_set(source.own, corpus, settings=settings)
+    frozen = None if source.renew else _load(source.frozen)
     if frozen is not None:
         refreshed = refresh_evaluation_set(frozen, corpus, splits=splits)
         if refreshed is not None:
             return refreshed
     made = _generated(corpus, splits, questions, settings)
-    save_record(freeze(made, corpus), frozen_folder)
+    save_record(freeze(made, corpus), source.frozen)
     return made
 
 

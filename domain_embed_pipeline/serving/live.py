@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from domain_embed_pipeline.errors import ServingError
-from domain_embed_pipeline.evaluation.evaluate import evaluate_model
+from domain_embed_pipeline.evaluation.evaluate import EvaluationSettings, evaluate_model
 from domain_embed_pipeline.evaluation.records import Evaluation
 from domain_embed_pipeline.records import Corpus, EvaluationSet
 from domain_embed_pipeline.registry.versions import ModelRegistry
@@ -87,6 +87,6 @@ def evaluate_serving(
         evaluation_set=evaluation_set,
         split="test",
         clusters=clusters,
-        mode=live.mode,
+        settings=EvaluationSettings(mode=live.mode),
     )
     return ServingEvaluation(collection, evaluation)

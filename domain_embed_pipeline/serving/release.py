@@ -82,15 +82,25 @@ def _was_caught_up(client: QdrantClient, collection: str, corpus: Corpus) -> boo
     return metadata is not None and metadata.content_version not in (None, corpus.corpus_version)
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class ReleaseSettings:
+    """Where a release is guarded and written down, and what it leaves."""
+
+    lineage: LineageLog
+    """Where the move is recorded."""
+    lock_folder: Path
+    """Where the alias lock lies."""
+    keep_previous: int = 2
+    """Earlier collections to keep for rollback."""
+
+
 def release_collection(
     client: QdrantClient,
     collection: ServingCollection,
     *,
     decision: PromotionDecision,
     expected_current: str | None,
-    lineage: LineageLog,
-    lock_folder: Path,
-    keep_previous: int,
+    settings: ReleaseSettings,
 ) -> AliasSwap:
     """Move the alias to a verified collection, record it for ever, and prune what is older than needed.
 
@@ -99,18 +109,20 @@ def release_collection(
         collection: Verified, and of the candidate that was judged.
         decision: Why it may go live.
         expected_current: What the alias pointed at when the candidate was compared with it.
-        lineage: Where the move is recorded.
-        lock_folder: Where the alias lock lies.
-        keep_previous: Earlier collections to keep for rollback.
+        settings: Lock, log and what is kept.
 
     Raises:
         AliasConflictError: If somebody moved the alias since.
     """
     swap = swap_alias(
-        client, collection.alias, collection.collection, expected_current=expected_current, lock_folder=lock_folder
+        client,
+        collection.alias,
+        collection.collection,
+        expected_current=expected_current,
+        lock_folder=settings.lock_folder,
     )
-    if not _is_recorded(swap, lineage):
-        lineage.record(
+    if not _is_recorded(swap, settings.lineage):
+        settings.lineage.record(
             _kind_of(decision),
             alias=swap.alias,
             model_version=swap.model_version,
@@ -118,7 +130,7 @@ def release_collection(
             previous_collection=swap.previous_collection,
             reason=decision.override_reason or decision.reason,
         )
-    prune(client, collection.alias, keep_previous, lock_folder=lock_folder)
+    prune(client, collection.alias, settings.keep_previous, lock_folder=settings.lock_folder)
     return dataclasses.replace(swap, reason=f"{swap.reason}; {decision.reason}")
 
 

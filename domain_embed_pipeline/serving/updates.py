@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from domain_embed_pipeline.encoding.expansion import encode_chunks
@@ -16,7 +17,7 @@ from domain_embed_pipeline.encoding.sparse import SparseEncoder
 from domain_embed_pipeline.encoding.spec import Encoder
 from domain_embed_pipeline.errors import EncoderMismatchError, ServingError
 from domain_embed_pipeline.ids import point_id_of
-from domain_embed_pipeline.records import Chunk
+from domain_embed_pipeline.records import Chunk, Corpus
 from domain_embed_pipeline.serving.contents import (
     batches,
     delete_points,
@@ -43,14 +44,13 @@ PARALLEL_UPLOADS = 2
 def reconcile_collection(
     client: QdrantClient,
     collection: str,
+    corpus: Corpus,
     *,
-    chunks: Sequence[Chunk],
     encoder: Encoder,
-    corpus_version: str,
     most_deleted_share: float = 1.0,
     retries: RetryPolicy | None = None,
 ) -> Reconciliation:
-    """Make a collection, live or not, hold exactly these chunks: encode and add, rewrite payloads, delete.
+    """Make a collection, live or not, hold exactly this corpus: encode and add, rewrite payloads, delete.
 
     Only chunks that are not there are encoded. Adds come first and deletions last, so that an edited passage is
     findable throughout. Running it again changes nothing.
@@ -58,9 +58,8 @@ def reconcile_collection(
     Args:
         client: Open store.
         collection: A collection of ours, or the alias of one.
-        chunks: The whole corpus as it is now.
+        corpus: Everything as it is now; its version is noted in the metadata.
         encoder: The one that the collection was built by.
-        corpus_version: Version of `chunks`; noted in the metadata.
         most_deleted_share: Refuse, before anything is written, when more than this share of the points would go.
         retries: Pauses and attempts against a server.
 
@@ -73,39 +72,56 @@ def reconcile_collection(
     retries = retries or RetryPolicy()
     metadata = _require_ours(client, collection, encoder, retries)
     name = metadata.collection
-    if not chunks:
-        raise ServingError(
-            f"The corpus {corpus_version} is empty; {name} keeps its points.",
-            fix="Check where documents are read from. To take the index down, delete the alias by hand.",
-        )
+    _require_chunks(name, corpus)
     stored = stored_digests(client, name, retries=retries)
-    wanted = {point_id_of(chunk.chunk_id): chunk for chunk in chunks}
-    surplus = sorted(stored.keys() - wanted.keys())
-    _require_most_kept(name, len(surplus), len(stored), most_deleted_share)
-    missing = [chunk for point, chunk in wanted.items() if point not in stored]
-    changed = [
-        chunk
-        for point, chunk in wanted.items()
-        if point in stored and stored[point] != payload_of(chunk, metadata.frameworks)[DIGEST_KEY]
-    ]
-    batches_ = _encoded_batches(missing, encoder, metadata)
-    added = upload(client, name, points=batches_, parallel=PARALLEL_UPLOADS, retries=retries)
-    rewrite_payloads(client, name, chunks=changed, frameworks=metadata.frameworks, retries=retries)
-    deleted = delete_points(client, name, point_ids=surplus, retries=retries)
-    _require_exact(client, name, set(wanted), retries)
-    write_metadata(client, name, {"content_version": corpus_version, "point_count": len(wanted)}, retries=retries)
+    changes = _changes(corpus.chunks, stored, metadata)
+    _require_most_kept(name, len(changes.surplus), len(stored), most_deleted_share)
+    missing = _encoded_batches(changes.missing, encoder, metadata)
+    added = upload(client, name, points=missing, parallel=PARALLEL_UPLOADS, retries=retries)
+    rewrite_payloads(client, name, chunks=changes.rewritten, frameworks=metadata.frameworks, retries=retries)
+    deleted = delete_points(client, name, point_ids=changes.surplus, retries=retries)
+    _require_exact(client, name, changes.wanted, retries)
+    noted = {"content_version": corpus.corpus_version, "point_count": len(changes.wanted)}
+    write_metadata(client, name, noted, retries=retries)
     if is_embedded(client):
         persist(client, name)
-    logger.info("%s: %d added, %d updated, %d deleted", name, added, len(changed), deleted)
+    logger.info("%s: %d added, %d updated, %d deleted", name, added, len(changes.rewritten), deleted)
     return Reconciliation(
         collection=name,
-        corpus_version=corpus_version,
+        corpus_version=corpus.corpus_version,
         added=added,
-        updated=len(changed),
+        updated=len(changes.rewritten),
         deleted=deleted,
-        unchanged=len(wanted) - added - len(changed),
-        point_count=len(wanted),
+        unchanged=len(changes.wanted) - added - len(changes.rewritten),
+        point_count=len(changes.wanted),
         duration_s=time.monotonic() - started,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Changes:
+    """What has to happen to a collection so that it holds a corpus."""
+
+    wanted: frozenset[str]
+    """Point ids of all chunks."""
+    missing: list[Chunk]
+    rewritten: list[Chunk]
+    """Chunks whose vector stays and whose payload is another."""
+    surplus: list[str]
+    """Point ids that belong to no chunk."""
+
+
+def _changes(chunks: Sequence[Chunk], stored: Mapping[str, str], metadata: CollectionMetadata) -> _Changes:
+    wanted = {point_id_of(chunk.chunk_id): chunk for chunk in chunks}
+    return _Changes(
+        wanted=frozenset(wanted),
+        missing=[chunk for point, chunk in wanted.items() if point not in stored],
+        rewritten=[
+            chunk
+            for point, chunk in wanted.items()
+            if point in stored and stored[point] != payload_of(chunk, metadata.frameworks)[DIGEST_KEY]
+        ],
+        surplus=sorted(stored.keys() - wanted.keys()),
     )
 
 
@@ -126,6 +142,14 @@ def _require_ours(client: QdrantClient, collection: str, encoder: Encoder, retri
     return metadata
 
 
+def _require_chunks(name: str, corpus: Corpus) -> None:
+    if not corpus.chunks:
+        raise ServingError(
+            f"The corpus {corpus.corpus_version} is empty; {name} keeps its points.",
+            fix="Check where documents are read from. To take the index down, delete the alias by hand.",
+        )
+
+
 def _require_most_kept(name: str, surplus: int, stored: int, most_deleted_share: float) -> None:
     if surplus > most_deleted_share * stored:
         raise ServingError(
@@ -143,7 +167,7 @@ def _encoded_batches(chunks: Sequence[Chunk], encoder: Encoder, metadata: Collec
         yield points_of(batch, vectors, sparse=sparse, frameworks=metadata.frameworks)
 
 
-def _require_exact(client: QdrantClient, name: str, wanted: set[str], retries: RetryPolicy) -> None:
+def _require_exact(client: QdrantClient, name: str, wanted: Set[str], retries: RetryPolicy) -> None:
     stored = stored_digests(client, name, retries=retries).keys()
     if stored != wanted:
         raise ServingError(

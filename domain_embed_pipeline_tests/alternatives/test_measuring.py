@@ -12,6 +12,7 @@ from domain_embed_pipeline.alternatives.advising import Surroundings, advise
 from domain_embed_pipeline.alternatives.guard_sets import load_guard_sets
 from domain_embed_pipeline.alternatives.judged_sets import load_judged_set
 from domain_embed_pipeline.alternatives.measuring import (
+    AlternativeInputs,
     AlternativeSettings,
     MeasuredAlternatives,
     measure_alternatives,
@@ -41,13 +42,15 @@ class Bench:
 
     def measure(self, settings: AlternativeSettings | None = None) -> MeasuredAlternatives:
         return measure_alternatives(
-            self.registry,
-            self.base,
-            corpus=self.corpus,
-            evaluation_set=self.queries,
-            clusters={},
-            latencies=self.folder / "latencies",
-            settings=settings,
+            AlternativeInputs(
+                registry=self.registry,
+                base=self.base,
+                corpus=self.corpus,
+                evaluation_set=self.queries,
+                clusters={},
+                latencies=self.folder / "latencies",
+                settings=settings or AlternativeSettings(),
+            )
         )
 
 

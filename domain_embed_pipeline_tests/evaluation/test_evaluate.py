@@ -6,7 +6,12 @@ from pathlib import Path
 import pytest
 
 from domain_embed_pipeline.errors import EvaluationError
-from domain_embed_pipeline.evaluation.evaluate import clusters_of_chunks, evaluate_bm25, evaluate_model
+from domain_embed_pipeline.evaluation.evaluate import (
+    EvaluationSettings,
+    clusters_of_chunks,
+    evaluate_bm25,
+    evaluate_model,
+)
 from domain_embed_pipeline.evaluation.fusion import DENSE
 from domain_embed_pipeline.evaluation.modes import unchosen_mode
 from domain_embed_pipeline.evaluation.records import Evaluation, RetrievalMode
@@ -33,7 +38,9 @@ SET = evaluation_set_of(
 
 
 def test_every_query_is_measured_by_hand_over_the_whole_corpus() -> None:
-    evaluation = evaluate_model(ENCODER, corpus=CORPUS, evaluation_set=SET, split="test", clusters={}, mode=DENSE)
+    evaluation = evaluate_model(
+        ENCODER, corpus=CORPUS, evaluation_set=SET, split="test", clusters={}, settings=EvaluationSettings(mode=DENSE)
+    )
     heart, kidney, stent = evaluation.query_results
     assert heart.retrieved == ("c-heart", "c-stent", "c-kidney")
     assert (heart.recall_at_1, kidney.recall_at_1, kidney.recall_at_3, stent.recall_at_1) == (1, 0.5, 1, 1)
@@ -50,7 +57,7 @@ def test_the_served_results_follow_the_mode_and_the_headline_stays_dense() -> No
         evaluation_set=SET,
         split="test",
         clusters={},
-        mode=RetrievalMode("sparse"),
+        settings=EvaluationSettings(mode=RetrievalMode("sparse")),
     )
     assert [row.recall_at_1 for row in confused.served_query_results] == [1, 0.5, 1]
     assert confused.served_query_results[2].retrieved == ("c-stent",)
@@ -86,7 +93,12 @@ def test_a_query_belongs_to_the_cluster_of_most_of_its_answers() -> None:
     queries = evaluation_set_of({"q-1": ("heart", "test", ["c-heart", "c-stent", "c-kidney"])})
     clusters = {"c-heart": "k-b", "c-stent": "k-b", "c-kidney": "k-a"}
     evaluation = evaluate_model(
-        ENCODER, corpus=CORPUS, evaluation_set=queries, split="test", clusters=clusters, mode=DENSE
+        ENCODER,
+        corpus=CORPUS,
+        evaluation_set=queries,
+        split="test",
+        clusters=clusters,
+        settings=EvaluationSettings(mode=DENSE),
     )
     assert evaluation.query_results[0].cluster_id == "k-b"
 
@@ -137,7 +149,7 @@ def test_an_evaluation_survives_the_disk(tmp_path: Path) -> None:
         evaluation_set=SET,
         split="test",
         clusters={},
-        mode=RetrievalMode("hybrid", "dbsf", 1.0),
+        settings=EvaluationSettings(mode=RetrievalMode("hybrid", "dbsf", 1.0)),
     )
     save_record(evaluation, str(tmp_path / "evaluation"))
     assert load_record(Evaluation, str(tmp_path / "evaluation")) == evaluation
@@ -153,6 +165,13 @@ def test_an_expanded_mode_is_served_over_questions_and_the_headline_stays_with_t
     queries = evaluation_set_of({"q-1": ("pipe", "test", ["c-stent"])})
     encoder = TableEncoder({"heart": [1, 0], "kidney": [0.9, 0.4], "stent": [0, 1], "pipe": [1, 0.1]})
     mode = RetrievalMode("hybrid", "dbsf", 2.0, expanded=True)
-    evaluation = evaluate_model(encoder, corpus=corpus, evaluation_set=queries, split="test", clusters={}, mode=mode)
+    evaluation = evaluate_model(
+        encoder,
+        corpus=corpus,
+        evaluation_set=queries,
+        split="test",
+        clusters={},
+        settings=EvaluationSettings(mode=mode),
+    )
     assert evaluation.query_results[0].retrieved[0] == "c-heart"
     assert evaluation.served_query_results[0].retrieved[0] == "c-stent"

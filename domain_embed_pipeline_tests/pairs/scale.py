@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from domain_embed_pipeline.pairs.current_set import current_evaluation_set
+from domain_embed_pipeline.pairs.current_set import QuerySource, current_evaluation_set
 from domain_embed_pipeline.pairs.splits import split_documents
 from domain_embed_pipeline.pairs.structural import structural_pairs
 from domain_embed_pipeline.pairs.training_pairs import PairCandidates, PairTools, build_training_pairs
@@ -43,7 +43,7 @@ class Room:
         splits = self._splits = split_documents(corpus, has_user_queries=False, previous=self._splits)
         clock.lap("clusters and splits")
         evaluation_set = current_evaluation_set(
-            corpus, splits, questions=questions, queries_path=None, frozen_folder=self._folder / "frozen"
+            corpus, splits, QuerySource(own=None, frozen=self._folder / "frozen"), questions=questions
         )
         clock.lap("evaluation set")
         structural = structural_pairs(corpus, splits)

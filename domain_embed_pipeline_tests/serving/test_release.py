@@ -7,7 +7,7 @@ from domain_embed_pipeline.registry.versions import ModelRegistry
 from domain_embed_pipeline.serving.alias import current_target
 from domain_embed_pipeline.serving.metadata import write_metadata
 from domain_embed_pipeline.serving.records import AliasSwap, PromotionDecision, ServingCollection
-from domain_embed_pipeline.serving.release import release_collection
+from domain_embed_pipeline.serving.release import ReleaseSettings, release_collection
 from domain_embed_pipeline.serving.retention import models_in, prune_models
 from domain_embed_pipeline_tests.serving.conftest import Workplace
 from domain_embed_pipeline_tests.serving.deployed import CHUNKS, NEW, OLD, register
@@ -24,9 +24,7 @@ def release(
         built,
         decision=decision,
         expected_current=current_target(workplace.client, ALIAS),
-        lineage=lineage_of(workplace),
-        lock_folder=workplace.lock_folder,
-        keep_previous=keep,
+        settings=ReleaseSettings(lineage_of(workplace), workplace.lock_folder, keep),
     )
 
 

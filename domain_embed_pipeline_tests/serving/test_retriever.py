@@ -10,6 +10,7 @@ from qdrant_client import models
 from domain_embed_pipeline.encoding.spec import EncoderSpec
 from domain_embed_pipeline.errors import ConfigurationError, EncoderMismatchError, ServingError, StoreLockedError
 from domain_embed_pipeline.evaluation.records import RetrievalMode
+from domain_embed_pipeline.records import Corpus
 from domain_embed_pipeline.serving.records import BuildSettings, SearchRequest
 from domain_embed_pipeline.serving.retriever import Retriever
 from domain_embed_pipeline.serving.store import QdrantSettings
@@ -167,7 +168,7 @@ def test_an_encoder_is_loaded_once_for_many_queries_and_catch_ups(place: Place) 
         assert CHUNKS[41].chunk_id not in {hit.chunk_id for hit in retriever.search(QUERY, k=60)}
         with place.open() as workplace:
             reconcile_collection(
-                workplace.client, ALIAS, chunks=CHUNKS, encoder=OLD, corpus_version="corpus-2", retries=QUICK
+                workplace.client, ALIAS, Corpus("corpus-2", tuple(CHUNKS), (), (), 0), encoder=OLD, retries=QUICK
             )
         assert CHUNKS[41].chunk_id in {hit.chunk_id for hit in retriever.search(QUERY, k=60)}
     assert registry.loads == ["model-old"]

@@ -14,7 +14,7 @@ import pytest
 
 from domain_embed_pipeline.corpus.settings import CorpusSettings
 from domain_embed_pipeline.corpus.snapshot import load_corpus
-from domain_embed_pipeline.evaluation.evaluate import evaluate_model
+from domain_embed_pipeline.evaluation.evaluate import EvaluationSettings, evaluate_model
 from domain_embed_pipeline.evaluation.records import RECALL_KS, Evaluation, RetrievalMode
 from domain_embed_pipeline.pairs.evaluation_sets import load_user_evaluation_set
 from domain_embed_pipeline.records import Corpus, EvaluationSet
@@ -48,7 +48,12 @@ def judged(name: str) -> Evaluation:
     corpus, evaluation_set = handbook()
     clusters = {chunk.chunk_id: chunk.document_id for chunk in corpus.chunks}
     return evaluate_model(
-        ENCODER, corpus=corpus, evaluation_set=evaluation_set, split="test", clusters=clusters, mode=MODES[name]
+        ENCODER,
+        corpus=corpus,
+        evaluation_set=evaluation_set,
+        split="test",
+        clusters=clusters,
+        settings=EvaluationSettings(mode=MODES[name]),
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from domain_embed_pipeline.errors import EncoderMismatchError, ServingError
-from domain_embed_pipeline.records import Chunk
+from domain_embed_pipeline.records import Chunk, Corpus
 from domain_embed_pipeline.serving import updates
 from domain_embed_pipeline.serving.alias import rollback
 from domain_embed_pipeline.serving.metadata import read_metadata
@@ -28,12 +28,7 @@ def reconcile(
     workplace: Workplace, chunks: Sequence[Chunk], encoder: WordEncoder, name: str = ALIAS, version: str = "corpus-2"
 ) -> Reconciliation:
     return reconcile_collection(
-        workplace.client,
-        name,
-        chunks=chunks,
-        encoder=encoder,
-        corpus_version=version,
-        retries=QUICK,
+        workplace.client, name, Corpus(version, tuple(chunks), (), (), 0), encoder=encoder, retries=QUICK
     )
 
 

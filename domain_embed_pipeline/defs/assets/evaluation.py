@@ -3,7 +3,7 @@
 import dagster as dg
 
 from domain_embed_pipeline.alternatives.advising import Surroundings, advise
-from domain_embed_pipeline.alternatives.measuring import MeasuredAlternatives, measure_alternatives
+from domain_embed_pipeline.alternatives.measuring import AlternativeInputs, MeasuredAlternatives, measure_alternatives
 from domain_embed_pipeline.defs.assets.corpus import OWNERS
 from domain_embed_pipeline.defs.config import ComparisonConfig
 from domain_embed_pipeline.defs.metadata import evaluation as metadata
@@ -100,13 +100,15 @@ def alternatives(
     """
     workspace = deployment.workspace
     measured = measure_alternatives(
-        workspace.registry,
-        baseline_evaluation,
-        corpus=corpus_chunks,
-        evaluation_set=evaluation_set,
-        clusters=clusters_of_chunks(corpus_chunks, document_splits),
-        latencies=workspace.latencies,
-        settings=workspace.alternative_settings,
+        AlternativeInputs(
+            registry=workspace.registry,
+            base=baseline_evaluation,
+            corpus=corpus_chunks,
+            evaluation_set=evaluation_set,
+            clusters=clusters_of_chunks(corpus_chunks, document_splits),
+            latencies=workspace.latencies,
+            settings=workspace.alternative_settings,
+        )
     )
     return dg.MaterializeResult(value=measured, metadata=metadata.of_alternatives(measured))
 

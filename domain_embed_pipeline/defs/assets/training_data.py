@@ -13,7 +13,7 @@ from domain_embed_pipeline.defs.metadata import training_data as metadata
 from domain_embed_pipeline.defs.resources import Deployment
 from domain_embed_pipeline.defs.retries import tried_again_later
 from domain_embed_pipeline.inputs import ledger_digest
-from domain_embed_pipeline.pairs.current_set import current_evaluation_set
+from domain_embed_pipeline.pairs.current_set import QuerySource, current_evaluation_set
 from domain_embed_pipeline.pairs.records import StructuralPairs, TrainingPairs
 from domain_embed_pipeline.pairs.structural import structural_pairs as make_structural_pairs
 from domain_embed_pipeline.pairs.training_pairs import PairCandidates, PairTools, build_training_pairs
@@ -69,10 +69,10 @@ def evaluation_set(
     queries = current_evaluation_set(
         corpus_chunks,
         document_splits,
+        QuerySource(
+            own=deployment.settings.queries_path, frozen=deployment.workspace.frozen_queries, renew=config.renew
+        ),
         questions=generated_questions.questions,
-        queries_path=deployment.settings.queries_path,
-        frozen_folder=deployment.workspace.frozen_queries,
-        renew=config.renew,
         settings=config.to_settings(),
     )
     return dg.MaterializeResult(
