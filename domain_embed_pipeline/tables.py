@@ -208,6 +208,14 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def find_record(record_type: type[R], folder: str | Path | Location) -> R | None:
+    """As `load_record`; None when nothing is stored there."""
+    try:
+        return load_record(record_type, folder)
+    except FileNotFoundError:
+        return None
+
+
 def load_record(record_type: type[R], folder: str | Path | Location) -> R:
     """Read a record folder written by `save_record`.
 

@@ -28,7 +28,7 @@ from domain_embed_pipeline.serving.records import BuildSettings
 from domain_embed_pipeline.serving.retriever import Retriever
 from domain_embed_pipeline.serving.store import QdrantSettings, open_store
 from domain_embed_pipeline.settings import DeploymentSettings
-from domain_embed_pipeline.tables import load_record
+from domain_embed_pipeline.tables import find_record
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -120,33 +120,6 @@ class Workspace:
         """How long encoders take on this machine, one file each."""
         return self.local / "latencies"
 
-    def load_guard_sets(self) -> tuple[GuardSet, ...]:
-        """Guard sets of the deployment, read anew; empty when they are switched off."""
-        from domain_embed_pipeline.alternatives.guard_sets import load_guard_sets
-
-        return load_guard_sets(self.settings.guard_sets)
-
-    @property
-    def alternative_settings(self) -> AlternativeSettings:
-        """What is measured beside base and fine-tuned model."""
-        settings = self.settings
-        names = (name.strip() for name in (settings.other_models or "").split(","))
-        return AlternativeSettings(
-            models=tuple(filter(None, names)),
-            reranker=settings.reranker or None,
-            api_key=settings.resolved_embeddings_api_key,
-        )
-
-    def workload(self, corpus: Corpus) -> Workload:
-        """What the deployment does in a month, with the length of the corpus's own chunks."""
-        tokens = sum(chunk.token_count for chunk in corpus.chunks) / max(1, len(corpus.chunks))
-        return Workload(
-            queries_per_month=self.settings.queries_per_month,
-            new_chunks_per_month=self.settings.new_chunks_per_month,
-            tokens_per_chunk=round(tokens),
-            machine_dollars_per_month=self.settings.machine_dollars_per_month,
-        )
-
     @property
     def tables(self) -> Location:
         """Records of the assets."""
@@ -188,12 +161,31 @@ class Workspace:
             vectors_on_disk=settings.qdrant_vectors_on_disk,
         )
 
-    @contextlib.contextmanager
-    def open_store(self) -> Iterator[QdrantClient]:
+    @property
+    def alternative_settings(self) -> AlternativeSettings:
+        """What is measured beside base and fine-tuned model."""
+        settings = self.settings
+        names = (name.strip() for name in (settings.other_models or "").split(","))
+        return AlternativeSettings(
+            models=tuple(filter(None, names)),
+            reranker=settings.reranker or None,
+            api_key=settings.resolved_embeddings_api_key,
+        )
+
+    def workload(self, corpus: Corpus) -> Workload:
+        """What the deployment does in a month, with the length of the corpus's own chunks."""
+        tokens = sum(chunk.token_count for chunk in corpus.chunks) / max(1, len(corpus.chunks))
+        return Workload(
+            queries_per_month=self.settings.queries_per_month,
+            new_chunks_per_month=self.settings.new_chunks_per_month,
+            tokens_per_chunk=round(tokens),
+            machine_dollars_per_month=self.settings.machine_dollars_per_month,
+        )
+
+    def open_store(self) -> contextlib.AbstractContextManager[QdrantClient]:
         """The vector store, closed in any case."""
         _tell_unshared(self, "the index")
-        with open_store(self.qdrant) as client:
-            yield client
+        return open_store(self.qdrant)
 
     def live_model(self) -> ModelVersion | None:
         """The version that serves; None while nothing does.
@@ -248,6 +240,12 @@ class Workspace:
         )
         return load_all_user_pairs(paths, corpus)
 
+    def load_guard_sets(self) -> tuple[GuardSet, ...]:
+        """Guard sets of the deployment, read anew; empty when they are switched off."""
+        from domain_embed_pipeline.alternatives.guard_sets import load_guard_sets
+
+        return load_guard_sets(self.settings.guard_sets)
+
     def load_corpus(self, settings: CorpusSettings | None = None, *, tokenizer: str | None = None) -> Corpus:
         """The corpus as it is now, where the deployment says it lies: files, or collections of its vector store.
 
@@ -282,15 +280,7 @@ class Workspace:
 
     def stored(self, record_type: type[R], asset: str) -> R | None:
         """What an asset's last materialization stored; None when there was none."""
-        return self.stored_at(record_type, self.tables / asset)
-
-    @staticmethod
-    def stored_at(record_type: type[R], folder: Location) -> R | None:
-        """A record folder's content; None when there is none."""
-        try:
-            return load_record(record_type, folder)
-        except FileNotFoundError:
-            return None
+        return find_record(record_type, self.tables / asset)
 
 
 _told: set[str] = set()

@@ -21,6 +21,7 @@ from domain_embed_pipeline.bench.deployment import (
     load_candidates,
     load_data,
     open_workspace,
+    training_inputs,
 )
 from domain_embed_pipeline.bench.records import SEED, RecipeJob
 from domain_embed_pipeline.bench.sampling import write_sample
@@ -33,7 +34,7 @@ from domain_embed_pipeline.pairs.filters.settings import FILTER_NAMES
 from domain_embed_pipeline.pairs.records import DropCount, TrainingPairs
 from domain_embed_pipeline.pairs.training_pairs import TrainingPairSettings
 from domain_embed_pipeline.training.settings import TrainingSettings
-from domain_embed_pipeline.training.stages import TrainingInputs, train_stage_one
+from domain_embed_pipeline.training.stages import train_stage_one
 
 METRIC = "recall_at_5"
 DEFAULT, NOTHING, ROUND_TRIP = "as by default", "without any filter", "with the round trip"
@@ -154,15 +155,7 @@ def _trained(
     settings: AblationSettings, workspace: BenchWorkspace, data: BenchData, pairs: TrainingPairs
 ) -> tuple[QueryResult, ...]:
     """Dev results of stage one on these pairs, by vectors over the whole corpus."""
-    inputs = TrainingInputs(
-        registry=workspace.registry,
-        base=workspace.base_model,
-        corpus=data.corpus,
-        evaluation_set=data.queries,
-        clusters={row.chunk_id: row.cluster_id for row in data.splits.chunk_clusters},
-        pairs_version=pairs.pairs_version,
-        checkpoints=workspace.checkpoints,
-    )
+    inputs = training_inputs(workspace, data, pairs)
     version = train_stage_one(inputs, pairs.pairs, settings=TrainingSettings(seed=settings.seed))
     evaluation = evaluate_model(
         workspace.registry.encoder(version.model_version),

@@ -15,7 +15,7 @@ from domain_embed_pipeline.encoding.spec import Encoder
 from domain_embed_pipeline.encoding.vector_cache import CachedEncoder
 from domain_embed_pipeline.pairs.current_set import QuerySource, current_evaluation_set
 from domain_embed_pipeline.pairs.records import TrainingPairs
-from domain_embed_pipeline.pairs.splits import split_documents
+from domain_embed_pipeline.pairs.splits import cluster_of_chunks, split_documents
 from domain_embed_pipeline.pairs.structural import structural_pairs
 from domain_embed_pipeline.pairs.training_pairs import (
     PairCandidates,
@@ -29,6 +29,7 @@ from domain_embed_pipeline.questions.settings import QuestionSettings
 from domain_embed_pipeline.records import Corpus, DocumentSplits, EvaluationSet
 from domain_embed_pipeline.registry.versions import ModelRegistry
 from domain_embed_pipeline.settings import DeploymentSettings
+from domain_embed_pipeline.training.stages import TrainingInputs
 from domain_embed_pipeline.workspace import Workspace
 
 PAIRS = TrainingPairSettings(structural_share=0.1)
@@ -150,4 +151,17 @@ def choose_pairs(
         evaluation_set=data.queries,
         settings=settings,
         tools=PairTools(encoder=encoder),
+    )
+
+
+def training_inputs(workspace: Workspace, data: BenchData, pairs: TrainingPairs) -> TrainingInputs:
+    """What the training stages need, as the assets have it, but for guard sets."""
+    return TrainingInputs(
+        registry=workspace.registry,
+        base=workspace.base_model,
+        corpus=data.corpus,
+        evaluation_set=data.queries,
+        clusters=cluster_of_chunks(data.splits),
+        pairs_version=pairs.pairs_version,
+        checkpoints=workspace.checkpoints,
     )

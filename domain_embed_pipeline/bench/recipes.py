@@ -17,6 +17,7 @@ from domain_embed_pipeline.bench.deployment import (
     load_data,
     make_training_pairs,
     open_workspace,
+    training_inputs,
 )
 from domain_embed_pipeline.bench.records import RankedLine, RecipeJob, RecipeOutput
 from domain_embed_pipeline.bench.stopwatch import Stopwatch
@@ -75,7 +76,7 @@ def default_recipe(job: RecipeJob, watch: Stopwatch) -> RecipeOutput:
     with watch.stage("prepare"):
         data = load_data(workspace)
         pairs, dollars = make_training_pairs(workspace, data, job.questions)
-        inputs = _training_inputs(workspace, data, pairs)
+        inputs = training_inputs(workspace, data, pairs)
     stages, seen = _train(inputs, pairs, job.seed, watch)
     with watch.stage("choose"):
         chosen = choose_finetuned(inputs, stages, settings=CandidateSettings())
@@ -166,18 +167,6 @@ def _train(inputs: TrainingInputs, pairs: TrainingPairs, seed: int, watch: Stopw
             stages.append(train_stage_two(inputs, stages[0], negatives, settings=settings))
         seen += _pairs_seen(stages[1], len(negatives.negatives))
     return stages, seen
-
-
-def _training_inputs(workspace: BenchWorkspace, data: BenchData, pairs: TrainingPairs) -> TrainingInputs:
-    return TrainingInputs(
-        registry=workspace.registry,
-        base=workspace.base_model,
-        corpus=data.corpus,
-        evaluation_set=data.queries,
-        clusters={row.chunk_id: row.cluster_id for row in data.splits.chunk_clusters},
-        pairs_version=pairs.pairs_version,
-        checkpoints=workspace.checkpoints,
-    )
 
 
 def _evaluate(workspace: BenchWorkspace, version: ModelVersion, data: BenchData, watch: Stopwatch) -> Evaluation:

@@ -6,6 +6,7 @@ import dagster as dg
 
 from domain_embed_pipeline.evaluation.records import Comparison
 from domain_embed_pipeline.pairs.records import TrainingPairs
+from domain_embed_pipeline.pairs.splits import cluster_of_chunks
 from domain_embed_pipeline.questions.generation import GeneratedQuestions
 from domain_embed_pipeline.records import Corpus, DocumentSplits, EvaluationSet
 from domain_embed_pipeline.serving.records import ServingCollection
@@ -81,7 +82,7 @@ def leakage_certificate_passes(training_pairs: TrainingPairs) -> dg.AssetCheckRe
 @dg.asset_check(asset="hard_negatives", blocking=True, additional_ins={"splits": dg.AssetIn("document_splits")})
 def no_negative_is_a_known_positive(hard_negatives: HardNegatives, splits: DocumentSplits) -> dg.AssetCheckResult:
     """No mined negative is in the near-duplicate cluster of one of its anchor's answers."""
-    cluster_of = {row.chunk_id: row.cluster_id for row in splits.chunk_clusters}
+    cluster_of = cluster_of_chunks(splits)
     answers: dict[str, set[str]] = defaultdict(set)
     for row in hard_negatives.negatives:
         answers[row.anchor].add(cluster_of.get(row.chunk_id, row.chunk_id))

@@ -15,7 +15,7 @@ from domain_embed_pipeline.evaluation.records import Comparison
 from domain_embed_pipeline.pairs.clusters import cluster_near_duplicates
 from domain_embed_pipeline.pairs.shingles import words_of
 from domain_embed_pipeline.records import Chunk, Corpus
-from domain_embed_pipeline.tables import save_record
+from domain_embed_pipeline.tables import find_record, save_record
 from domain_embed_pipeline.workspace import Workspace
 
 RECALL_K = 5
@@ -119,7 +119,7 @@ def keep_judged_corpus(workspace: Workspace) -> Corpus | None:
     place = workspace.drops / "trained"
     current = workspace.stored(Corpus, "corpus_chunks")
     comparison = workspace.stored(Comparison, "model_comparison")
-    kept = workspace.stored_at(Corpus, place)
+    kept = find_record(Corpus, place)
     if current is None or comparison is None or comparison.corpus_version != current.corpus_version:
         return kept
     if kept is None or kept.corpus_version != current.corpus_version:

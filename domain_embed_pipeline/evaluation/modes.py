@@ -133,21 +133,15 @@ def score_modes(
         *(len(relevant), modes[chosen], settings.recall_k, means[chosen, 0], means[0, 0]),
     )
     return [
-        (
-            mode,
-            ModeScore(
-                mode.kind,
-                mode.fusion,
-                mode.sparse_weight,
-                mode.rrf_k,
-                primary=float(means[place, 0]),
-                ndcg_at_10=float(means[place, 1]),
-                chosen=place == chosen,
-                expanded=mode.expanded,
-            ),
-        )
-        for place, mode in enumerate(modes)
+        (mode, _score(mode, primary, ndcg, chosen=place == chosen))
+        for place, (mode, (primary, ndcg)) in enumerate(zip(modes, means.tolist(), strict=True))
     ]
+
+
+def _score(mode: RetrievalMode, primary: float, ndcg_at_10: float, *, chosen: bool) -> ModeScore:
+    return ModeScore(
+        mode.kind, mode.fusion, mode.sparse_weight, mode.rrf_k, primary, ndcg_at_10, chosen, expanded=mode.expanded
+    )
 
 
 def _measure(

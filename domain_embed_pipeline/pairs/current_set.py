@@ -20,7 +20,7 @@ from domain_embed_pipeline.pairs.evaluation_sets import (
 )
 from domain_embed_pipeline.pairs.frozen_sets import FrozenEvaluationSet, freeze, refresh_evaluation_set
 from domain_embed_pipeline.records import Corpus, DocumentSplits, EvaluationSet, Question
-from domain_embed_pipeline.tables import load_record, save_record
+from domain_embed_pipeline.tables import find_record, save_record
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def current_evaluation_set(
     """
     if source.own is not None:
         return load_user_evaluation_set(source.own, corpus, settings=settings)
-    frozen = None if source.renew else _load(source.frozen)
+    frozen = None if source.renew else find_record(FrozenEvaluationSet, source.frozen)
     if frozen is not None:
         refreshed = refresh_evaluation_set(frozen, corpus, splits=splits)
         if refreshed is not None:
@@ -68,13 +68,6 @@ def current_evaluation_set(
     made = _generated(corpus, splits, questions, settings)
     save_record(freeze(made, corpus), source.frozen)
     return made
-
-
-def _load(folder: Path | Location) -> FrozenEvaluationSet | None:
-    try:
-        return load_record(FrozenEvaluationSet, folder)
-    except FileNotFoundError:
-        return None
 
 
 def _generated(

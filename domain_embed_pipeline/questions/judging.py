@@ -20,7 +20,7 @@ from domain_embed_pipeline.questions.direct import ask_directly
 from domain_embed_pipeline.questions.lease import AskingLease
 from domain_embed_pipeline.questions.ledger import Ledger, StoredAnswer
 from domain_embed_pipeline.questions.pricing import cost_bound_usd, profile_of
-from domain_embed_pipeline.questions.prompt import visible_text
+from domain_embed_pipeline.questions.prompt import answer_options, visible_text
 from domain_embed_pipeline.questions.records import AnswerKey, ParsedAnswer, ParsedQuestion, ReceivedAnswer
 from domain_embed_pipeline.questions.session import AskingSession
 from domain_embed_pipeline.questions.settings import QuestionSettings
@@ -139,23 +139,13 @@ def judge_key_of(settings: QuestionSettings) -> AnswerKey:
 
 def build_judge_request(pair: TrainingPair, settings: QuestionSettings) -> dict[str, Any]:
     """Arguments of `messages.create` for one pair; the same pair and settings give the same bytes."""
-    profile = profile_of(settings)
-    output: dict[str, Any] = {}
-    if profile.effort:
-        output["effort"] = profile.effort
-    if settings.structured_output:
-        output["format"] = {"type": "json_schema", "schema": _SCHEMA}
-    request: dict[str, Any] = {
+    return {
         "model": settings.model,
         "max_tokens": _MAX_TOKENS,
         "system": [{"type": "text", "text": _system_prompt(settings)}],
         "messages": [{"role": "user", "content": _user_prompt(pair, settings)}],
+        **answer_options(profile_of(settings), schema=_SCHEMA if settings.structured_output else None),
     }
-    if output:
-        request["output_config"] = output
-    if profile.thinking_off:
-        request["thinking"] = {"type": "disabled"}
-    return request
 
 
 def parse_judgement(received: ReceivedAnswer, question: str) -> ParsedAnswer:

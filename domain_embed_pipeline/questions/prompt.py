@@ -185,13 +185,18 @@ def build_request(chunk: Chunk, settings: QuestionSettings, *, batch: bool = Fal
             block["cache_control"] = {"type": "ephemeral", "ttl": "1h" if batch else "5m"}
         request["system"] = [block]
     request["messages"] = [{"role": "user", "content": user_prompt(chunk, settings)}]
-    output: dict[str, Any] = {}
+    has_schema = settings.structured_output and settings.prompt == "styled"
+    return request | answer_options(profile, schema=schema_of_answer(settings) if has_schema else None)
+
+
+def answer_options(profile: ModelProfile, *, schema: dict[str, Any] | None) -> dict[str, Any]:
+    """Arguments of `messages.create` on how to answer: effort and thinking as the model takes them, and a schema."""
+    options: dict[str, Any] = {}
     if profile.effort:
-        output["effort"] = profile.effort
-    if settings.structured_output and settings.prompt == "styled":
-        output["format"] = {"type": "json_schema", "schema": schema_of_answer(settings)}
-    if output:
-        request["output_config"] = output
+        options["effort"] = profile.effort
+    if schema is not None:
+        options["format"] = {"type": "json_schema", "schema": schema}
+    request: dict[str, Any] = {"output_config": options} if options else {}
     if profile.thinking_off:
         request["thinking"] = {"type": "disabled"}
     return request

@@ -8,6 +8,7 @@ from domain_embed_pipeline.defs.metadata import models as metadata
 from domain_embed_pipeline.defs.pipes import pipes_launcher
 from domain_embed_pipeline.defs.resources import Deployment
 from domain_embed_pipeline.pairs.records import TrainingPairs
+from domain_embed_pipeline.pairs.splits import cluster_of_chunks
 from domain_embed_pipeline.records import Corpus, DocumentSplits, EvaluationSet
 from domain_embed_pipeline.registry.versions import ModelVersion
 from domain_embed_pipeline.training.negatives import HardNegatives, mine_hard_negatives
@@ -64,7 +65,7 @@ def hard_negatives(
         deployment.workspace.registry.encoder(stage_one_model.model_version),
         corpus_chunks,
         training_pairs.pairs,
-        clusters=_clusters(document_splits),
+        clusters=cluster_of_chunks(document_splits),
         settings=config.to_settings(),
     )
     return dg.MaterializeResult(
@@ -102,10 +103,6 @@ def finetuned_model(
     )
 
 
-def _clusters(splits: DocumentSplits) -> dict[str, str]:
-    return {row.chunk_id: row.cluster_id for row in splits.chunk_clusters}
-
-
 def _inputs(
     context: dg.AssetExecutionContext,
     deployment: Deployment,
@@ -120,7 +117,7 @@ def _inputs(
         base=workspace.base_model,
         corpus=corpus,
         evaluation_set=queries,
-        clusters=_clusters(splits),
+        clusters=cluster_of_chunks(splits),
         pairs_version=pairs.pairs_version,
         checkpoints=workspace.checkpoints,
         guards=workspace.load_guard_sets(),
