@@ -15,6 +15,7 @@ import datetime
 import logging
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -35,6 +36,7 @@ from domain_embed_pipeline.serving.store import is_embedded, persist
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
+    from qdrant_client.models import DeleteAliasOperation
 
 logger = logging.getLogger(__name__)
 
@@ -71,9 +73,9 @@ def swap_alias(
         AliasConflictError: If somebody else moved the alias, or a collection bears its name.
         ServingError: If the target is missing, not ours, not verified or empty, or does not answer through the alias.
     """
-    retries = retries or RetryPolicy()
+    held = _Alias(client, alias, retries or RetryPolicy())
     with alias_lock(lock_folder, alias):
-        return _move(client, (alias, collection, expected_current), "swap", retries)
+        return held.move(collection, expected=expected_current, kind="swap")
 
 
 def rollback(
@@ -91,11 +93,10 @@ def rollback(
     Raises:
         ServingError: If there is nothing to go back to, or it is not a complete collection of ours.
     """
-    retries = retries or RetryPolicy()
+    held = _Alias(client, alias, retries or RetryPolicy())
     with alias_lock(lock_folder, alias):
-        current = current_target(client, alias, retries=retries)
-        target = _rollback_target(client, alias, (current, to), retries)
-        return _move(client, (alias, target, current), "rollback", retries)
+        current = held.target()
+        return held.move(held.way_back(current, to), expected=current, kind="rollback")
 
 
 def prune(
@@ -114,19 +115,15 @@ def prune(
     """
     if keep < 0:
         raise ServingError(f"keep={keep} is negative.", fix="Keep 0 or more previous collections.")
-    retries = retries or RetryPolicy()
+    held = _Alias(client, alias, retries or RetryPolicy())
     now = now or datetime.datetime.now(datetime.UTC)
     deleted = []
     with alias_lock(lock_folder, alias):
-        for name in _prunable(client, alias, (keep, now), retries):
-            if name in alias_targets(client, retries=retries).values():
-                continue
-            # Killed between the two steps, an embedded store lists the collection and has lost its points; the mark
-            # keeps it from ever being served.
-            write_metadata(client, name, {"state": "deleting"}, retries=retries)
-            retries.run(f"deletion of {name}", lambda name=name: client.delete_collection(name))
-            deleted.append(name)
-            logger.info("Pruned collection %s", name)
+        for name in held.prunable(keep=keep, now=now):
+            # Another alias may have been pointed at it since the list was made.
+            if name not in alias_targets(client, retries=held.retries).values():
+                held.delete(name)
+                deleted.append(name)
     return tuple(deleted)
 
 
@@ -155,179 +152,175 @@ def alias_lock(lock_folder: str | Path, alias: str) -> Iterator[None]:
         lock.release()
 
 
-def _move(
-    client: QdrantClient,
-    move: tuple[str, str, str | None],
-    kind: Literal["swap", "rollback"],
-    retries: RetryPolicy,
-) -> AliasSwap:
-    """The alias, from where it is expected to a new target; the caller holds the lock."""
-    alias, collection, expected = move
-    started = time.monotonic()
-    metadata = _require_servable(client, alias, collection, retries)
-    current = current_target(client, alias, retries=retries)
-    at = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
-    swapped = current != collection
-    if swapped:
-        _require_expected(alias, current, expected)
-        _remember(client, collection, (current if kind == "swap" else None, at), retries)
-        _point_at(client, alias, (collection, expected), retries)
-        _require_answer(client, alias, (collection, current), retries)
-        logger.info("Alias %s now points at %s (before: %s)", alias, collection, current)
-    return AliasSwap(
-        alias=alias,
-        kind=kind,
-        previous_collection=current if swapped else metadata.previous_collection,
-        collection=collection,
-        model_version=metadata.model_version,
-        swapped=swapped,
-        reason=f"{kind} from {current or 'nothing'}" if swapped else "it points there already",
-        at=at,
-        duration_s=time.monotonic() - started,
-    )
+@dataclass(frozen=True, slots=True)
+class _Alias:
+    """One alias of an open store, for whoever holds its lock."""
 
+    client: QdrantClient
+    name: str
+    retries: RetryPolicy
 
-def _require_servable(client: QdrantClient, alias: str, collection: str, retries: RetryPolicy) -> CollectionMetadata:
-    names = collection_names(client, retries=retries)
-    if alias in names:
-        raise AliasConflictError(
-            f"A collection is named {alias}, so no alias can be.",
-            fix="Choose another alias, or rename the collection: create a copy, then delete the original.",
+    def target(self) -> str | None:
+        """Collection that it points at, or None."""
+        return current_target(self.client, self.name, retries=self.retries)
+
+    def move(self, collection: str, *, expected: str | None, kind: Literal["swap", "rollback"]) -> AliasSwap:
+        """From where it is expected to a complete collection; nothing happens when it points there already."""
+        started = time.monotonic()
+        metadata = self._servable(collection)
+        current = self.target()
+        at = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+        swapped = current != collection
+        if swapped:
+            self._require(current, expected)
+            self._remember(collection, previous=current if kind == "swap" else None, at=at)
+            self._point_at(collection, expected=expected)
+            self._require_answer(collection, previous=current)
+            logger.info("Alias %s now points at %s (before: %s)", self.name, collection, current)
+        return AliasSwap(
+            alias=self.name,
+            kind=kind,
+            previous_collection=current if swapped else metadata.previous_collection,
+            collection=collection,
+            model_version=metadata.model_version,
+            swapped=swapped,
+            reason=f"{kind} from {current or 'nothing'}" if swapped else "it points there already",
+            at=at,
+            duration_s=time.monotonic() - started,
         )
-    metadata = read_metadata(client, collection, retries=retries) if collection in names else None
-    if metadata is None or metadata.alias != alias:
+
+    def way_back(self, current: str | None, to: str | None) -> str:
+        """The complete collection that `to` names, itself or by its model; what was live before when None."""
+        ours = collections_of(self.client, self.name, retries=self.retries)
+        verified = [row for row in ours if row.state == "verified" and row.collection != current]
+        if to is None:
+            live = next((row for row in ours if row.collection == current), None)
+            to = live.previous_collection if live is not None else None
+        for row in verified:
+            if to in (row.collection, row.model_version):
+                return row.collection
         raise ServingError(
-            f"{collection} is not a collection that was built for the alias {alias}.",
-            fix=f"Choose one of: {', '.join(row.collection for row in collections_of(client, alias)) or 'none yet'}.",
-        )
-    if metadata.state != "verified" or point_count(client, collection, retries=retries) == 0:
-        raise ServingError(
-            f"Collection {collection} is {metadata.state}, with {metadata.point_count} points at its last "
-            "verification; it is not fit to serve.",
-            fix="Build and verify it again.",
-        )
-    return metadata
-
-
-def _require_expected(alias: str, current: str | None, expected: str | None) -> None:
-    if current != expected:
-        raise AliasConflictError(
-            f"Alias {alias} points at {current or 'nothing'}; this run started when it pointed at "
-            f"{expected or 'nothing'}.",
-            fix="Somebody else moved it. Compare with what is live now and run again.",
+            f"Alias {self.name} points at {current or 'nothing'} and cannot go back to {to or 'anything before it'}.",
+            fix=f"Complete collections to choose from: {', '.join(row.collection for row in verified) or 'none'}.",
         )
 
+    def prunable(self, *, keep: int, now: datetime.datetime) -> list[str]:
+        """Half-deleted collections, abandoned builds, and all that served but the last `keep`."""
+        aliased = set(alias_targets(self.client, retries=self.retries).values())
+        ours = collections_of(self.client, self.name, retries=self.retries)
+        next_back = {row.previous_collection for row in ours if row.collection in aliased}
+        served, prunable = [], []
+        for row in ours:
+            if row.collection in aliased:
+                continue
+            if row.state == "deleting":
+                prunable.append(row.collection)
+            elif row.state == "verified" and row.live_since is not None:
+                served.append(row.collection)
+            elif now - datetime.datetime.fromisoformat(row.created_at) > ABANDONED_AFTER:
+                prunable.append(row.collection)
+        served.sort(key=lambda name: name not in next_back)
+        return prunable + served[keep:]
 
-def _remember(client: QdrantClient, collection: str, past: tuple[str | None, str], retries: RetryPolicy) -> None:
-    """Where a rollback goes to. Written before the move, so that no crash leaves a live collection without it."""
-    previous, at = past
-    changes = {"live_since": at} | ({"previous_collection": previous} if previous is not None else {})
-    write_metadata(client, collection, changes, retries=retries)
+    def delete(self, collection: str) -> None:
+        """For ever, and marked before: killed in between, an embedded store still lists it, without its points."""
+        write_metadata(self.client, collection, {"state": "deleting"}, retries=self.retries)
+        self.retries.run(f"deletion of {collection}", lambda: self.client.delete_collection(collection))
+        logger.info("Pruned collection %s", collection)
 
+    def _servable(self, collection: str) -> CollectionMetadata:
+        names = collection_names(self.client, retries=self.retries)
+        if self.name in names:
+            raise AliasConflictError(
+                f"A collection is named {self.name}, so no alias can be.",
+                fix="Choose another alias, or rename the collection: create a copy, then delete the original.",
+            )
+        metadata = read_metadata(self.client, collection, retries=self.retries) if collection in names else None
+        if metadata is None or metadata.alias != self.name:
+            ours = (row.collection for row in collections_of(self.client, self.name))
+            raise ServingError(
+                f"{collection} is not a collection that was built for the alias {self.name}.",
+                fix=f"Choose one of: {', '.join(ours) or 'none yet'}.",
+            )
+        if metadata.state != "verified" or point_count(self.client, collection, retries=self.retries) == 0:
+            raise ServingError(
+                f"Collection {collection} is {metadata.state}, with {metadata.point_count} points at its last "
+                "verification; it is not fit to serve.",
+                fix="Build and verify it again.",
+            )
+        return metadata
 
-def _point_at(client: QdrantClient, alias: str, target: tuple[str, str | None], retries: RetryPolicy) -> None:
-    """One atomic call. Each repetition compares again, since a request that timed out may have been carried out."""
-    from qdrant_client import models
+    def _require(self, current: str | None, expected: str | None) -> None:
+        if current != expected:
+            raise AliasConflictError(
+                f"Alias {self.name} points at {current or 'nothing'}; this run started when it pointed at "
+                f"{expected or 'nothing'}.",
+                fix="Somebody else moved it. Compare with what is live now and run again.",
+            )
 
-    collection, expected = target
-    create = models.CreateAliasOperation(create_alias=models.CreateAlias(collection_name=collection, alias_name=alias))
-    delete = models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=alias))
+    def _remember(self, collection: str, *, previous: str | None, at: str) -> None:
+        """Where a rollback goes to. Written before the move, so that no crash leaves a live collection without it."""
+        changes = {"live_since": at} | ({"previous_collection": previous} if previous is not None else {})
+        write_metadata(self.client, collection, changes, retries=self.retries)
 
-    def update() -> None:
-        """Compare and move; run again after a failure, it finds its own move done."""
-        current = _target_now(client, alias)
-        if current != collection:
-            _require_expected(alias, current, expected)
-            client.update_collection_aliases([create] if current is None else [delete, create])
+    def _point_at(self, collection: str, *, expected: str | None) -> None:
+        """One atomic call. Each repetition compares again, since a request that timed out may have been carried out."""
+        self.retries.run(f"move of the alias {self.name}", lambda: self._update(collection, expected=expected))
+        found = self.target()
+        if found != collection:
+            raise AliasConflictError(
+                f"Alias {self.name} was moved to {collection}, and points at {found or 'nothing'} a moment later.",
+                fix="Another run on another host moves it too; let only one run at a time, then run again.",
+            )
+        if is_embedded(self.client):
+            persist(self.client, collection)
 
-    retries.run(f"move of the alias {alias}", update)
-    found = current_target(client, alias, retries=retries)
-    if found != collection:
-        raise AliasConflictError(
-            f"Alias {alias} was moved to {collection}, and points at {found or 'nothing'} a moment later.",
-            fix="Another run on another host moves it too; let only one run at a time, then run again.",
+    def _update(self, collection: str, *, expected: str | None) -> None:
+        from qdrant_client import models
+
+        aliases = self.client.get_aliases().aliases
+        current = next((row.collection_name for row in aliases if row.alias_name == self.name), None)
+        if current == collection:
+            return
+        self._require(current, expected)
+        create = models.CreateAliasOperation(
+            create_alias=models.CreateAlias(collection_name=collection, alias_name=self.name)
         )
-    if is_embedded(client):
-        persist(client, collection)
+        self.client.update_collection_aliases([create] if current is None else [self._removal(), create])
 
+    def _require_answer(self, collection: str, *, previous: str | None) -> None:
+        """One query through the alias; if it fails, the alias goes back to where it was."""
+        try:
+            self._ask_once(collection)
+        except Exception as error:
+            if previous is not None:
+                self._point_at(previous, expected=collection)
+            else:
+                self._remove()
+            raise ServingError(
+                f"A query through the alias {self.name} failed after the move to {collection}: {error}",
+                fix=f"The alias is back at {previous or 'nothing'}. Look at the server's log, then run again.",
+            ) from error
 
-def _target_now(client: QdrantClient, alias: str) -> str | None:
-    return next((row.collection_name for row in client.get_aliases().aliases if row.alias_name == alias), None)
+    def _ask_once(self, collection: str) -> None:
+        """A stored vector, searched for through the alias, must find a point."""
+        records, _ = self.retries.run(
+            f"a point of {collection}",
+            lambda: self.client.scroll(collection, limit=1, with_vectors=[DENSE_VECTOR], with_payload=False),
+        )
+        vector = vectors_of(records[0])[DENSE_VECTOR]
+        response = self.retries.run(
+            f"query through the alias {self.name}",
+            lambda: self.client.query_points(self.name, query=vector, using=DENSE_VECTOR, limit=1),
+        )
+        if not response.points:
+            raise ServingError(f"{self.name} answers with nothing.")
 
+    def _remove(self) -> None:
+        removal = self._removal()
+        self.retries.run(f"removal of the alias {self.name}", lambda: self.client.update_collection_aliases([removal]))
 
-def _require_answer(client: QdrantClient, alias: str, places: tuple[str, str | None], retries: RetryPolicy) -> None:
-    """One query through the alias; if it fails, the alias goes back to where it was."""
-    collection, previous = places
-    try:
-        _ask_once(client, alias, collection, retries)
-    except Exception as error:
-        if previous is not None:
-            _point_at(client, alias, (previous, collection), retries)
-        else:
-            _remove(client, alias, retries)
-        raise ServingError(
-            f"A query through the alias {alias} failed after the move to {collection}: {error}",
-            fix=f"The alias is back at {previous or 'nothing'}. Look at the server's log, then run again.",
-        ) from error
+    def _removal(self) -> DeleteAliasOperation:
+        from qdrant_client import models
 
-
-def _remove(client: QdrantClient, alias: str, retries: RetryPolicy) -> None:
-    from qdrant_client import models
-
-    delete = models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=alias))
-    retries.run(f"removal of the alias {alias}", lambda: client.update_collection_aliases([delete]))
-
-
-def _ask_once(client: QdrantClient, alias: str, collection: str, retries: RetryPolicy) -> None:
-    """A stored vector, searched for through the alias, must find a point."""
-    records, _ = retries.run(
-        f"a point of {collection}",
-        lambda: client.scroll(collection, limit=1, with_vectors=[DENSE_VECTOR], with_payload=False),
-    )
-    vector = vectors_of(records[0])[DENSE_VECTOR]
-    response = retries.run(
-        f"query through the alias {alias}",
-        lambda: client.query_points(alias, query=vector, using=DENSE_VECTOR, limit=1),
-    )
-    if not response.points:
-        raise ServingError(f"{alias} answers with nothing.")
-
-
-def _rollback_target(
-    client: QdrantClient, alias: str, wish: tuple[str | None, str | None], retries: RetryPolicy
-) -> str:
-    current, to = wish
-    ours = collections_of(client, alias, retries=retries)
-    verified = [row for row in ours if row.state == "verified" and row.collection != current]
-    if to is None:
-        live = next((row for row in ours if row.collection == current), None)
-        to = live.previous_collection if live is not None else None
-    for row in verified:
-        if to in (row.collection, row.model_version):
-            return row.collection
-    raise ServingError(
-        f"Alias {alias} points at {current or 'nothing'} and cannot go back to {to or 'anything before it'}.",
-        fix=f"Complete collections to choose from: {', '.join(row.collection for row in verified) or 'none'}.",
-    )
-
-
-def _prunable(
-    client: QdrantClient, alias: str, limits: tuple[int, datetime.datetime], retries: RetryPolicy
-) -> list[str]:
-    """Half-deleted collections, abandoned builds, and all that served but the last `keep`."""
-    keep, now = limits
-    aliased = set(alias_targets(client, retries=retries).values())
-    ours = collections_of(client, alias, retries=retries)
-    next_back = {row.previous_collection for row in ours if row.collection in aliased}
-    served, prunable = [], []
-    for row in ours:
-        if row.collection in aliased:
-            continue
-        if row.state == "deleting":
-            prunable.append(row.collection)
-        elif row.state == "verified" and row.live_since is not None:
-            served.append(row.collection)
-        elif now - datetime.datetime.fromisoformat(row.created_at) > ABANDONED_AFTER:
-            prunable.append(row.collection)
-    served.sort(key=lambda name: name not in next_back)
-    return prunable + served[keep:]
+        return models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=self.name))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,8 +11,9 @@ from domain_embed_pipeline.drops.watching import indexed_store
 from domain_embed_pipeline.errors import CorpusError
 from domain_embed_pipeline.registry.base import register_base_model
 from domain_embed_pipeline.registry.versions import ModelVersion
-from domain_embed_pipeline.serving import alias
-from domain_embed_pipeline.serving.records import ServingCollection
+from domain_embed_pipeline.serving import release as releasing
+from domain_embed_pipeline.serving.alias import current_target, swap_alias
+from domain_embed_pipeline.serving.records import AliasSwap, ServingCollection
 from domain_embed_pipeline_tests.drops.scenario import APPROVED, Place, place_of
 from domain_embed_pipeline_tests.serving.qdrant_double import running_double
 from domain_embed_pipeline_tests.tiny_model import build_tiny_model, planted_words
@@ -49,14 +51,13 @@ def test_a_change_between_the_first_catch_up_and_the_move_is_taken_by_the_second
 ) -> None:
     live = place.go_live()
     candidate = place.build(place.workspace.load_corpus(), model=other_model(place, tmp_path))
-    move = alias._move
 
-    def change_and_move(*arguments: object) -> object:
+    def change_and_swap(*arguments: Any, **keywords: Any) -> AliasSwap:
         place.write("late.md", 300)
         (place.documents / "handbook-1.md").unlink()
-        return move(*arguments)  # pyright: ignore[reportArgumentType]
+        return swap_alias(*arguments, **keywords)
 
-    monkeypatch.setattr(alias, "_move", change_and_move)
+    monkeypatch.setattr(releasing, "swap_alias", change_and_swap)
     released = release(place, candidate, live.collection)
     assert released.before is None
     assert released.after is not None
@@ -83,7 +84,7 @@ def test_documents_that_cannot_be_read_stop_the_release_before_the_alias_moves(p
     with pytest.raises(CorpusError):
         release(place, candidate, live.collection)
     with place.workspace.open_store() as client:
-        assert alias.current_target(client, place.workspace.settings.serving_alias) == live.collection
+        assert current_target(client, place.workspace.settings.serving_alias) == live.collection
 
 
 @pytest.mark.slow
