@@ -19,7 +19,7 @@ from domain_embed_pipeline.encoding.base_models import resolve_base_model
 from domain_embed_pipeline.encoding.hardware import quiet_libraries
 from domain_embed_pipeline.encoding.sentence_transformer import describe_encoder, load_model
 from domain_embed_pipeline.errors import TooFewPairsError
-from domain_embed_pipeline.training.fine_tuning import training_plan
+from domain_embed_pipeline.training.fine_tuning import StageTask, training_plan
 from domain_embed_pipeline.training.rows import TrainingRow
 from domain_embed_pipeline.training.sampler import RowGroups
 from domain_embed_pipeline.training.settings import TrainingSettings
@@ -82,7 +82,7 @@ def _our_steps(model_folder: str, pairs: Sequence[Pair]) -> tuple[float, float]:
     settings = dataclasses.replace(TrainingSettings(), epochs=1.0, evaluations_per_epoch=1, patience=None)
     clock = _step_clock()
     with tempfile.TemporaryDirectory(prefix="domain-embed-bench-") as output:
-        plan = training_plan(model, rows, settings=settings, spec=spec, goal=None, folder=Path(output))
+        plan = training_plan(model, StageTask(rows, settings, spec, goal=None, folder=Path(output)))
         model.max_seq_length = min(settings.max_length, model.max_seq_length or settings.max_length)
         trainer = make_trainer(model, plan, Watch(WatchPlan(settings, plan.schedule, start_cosine=0.0)))
         trainer.add_callback(clock)

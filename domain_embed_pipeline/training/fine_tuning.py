@@ -45,6 +45,23 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
+class StageTask:
+    """What one stage does to a model."""
+
+    rows: Sequence[TrainingRow]
+    """With at least `MINIMUM_PAIRS` anchors in all."""
+    settings: TrainingSettings
+    spec: EncoderSpec
+    """Prompts, normalisation and dtype the model is used with."""
+    goal: DevGoal | None
+    """Dev queries that choose the checkpoint; None trains to the end."""
+    folder: Path
+    """Where checkpoints go; removed once the stage is done, and when it diverged."""
+    curves: Path | None = None
+    """Where TensorBoard finds loss, learning rate and dev retrieval while it runs; nowhere when not given."""
+
+
+@dataclass(frozen=True, slots=True)
 class TrainedStage:
     """Outcome of one stage; the model is in memory, from its best checkpoint when there were dev queries."""
 
@@ -60,70 +77,50 @@ class TrainedStage:
     duration_s: float
 
 
-def fine_tune(
-    model: SentenceTransformer,
-    rows: Sequence[TrainingRow],
-    *,
-    settings: TrainingSettings,
-    spec: EncoderSpec,
-    goal: DevGoal | None,
-    folder: Path,
-    curves: Path | None = None,
-) -> TrainedStage:
-    """Train one stage, resuming from the last checkpoint in `folder` when there is one.
+def fine_tune(model: SentenceTransformer, task: StageTask) -> TrainedStage:
+    """Train one stage, resuming from the last checkpoint in the task's folder when there is one.
 
     Args:
         model: Model to start from; it is changed in place.
-        rows: With at least `MINIMUM_PAIRS` anchors in all.
-        settings: How to train.
-        spec: Prompts, normalisation and dtype the model is used with.
-        goal: Dev queries that choose the checkpoint; None trains to the end.
-        folder: Where checkpoints go; removed once the stage is done, and when it diverged.
-        curves: Where TensorBoard finds loss, learning rate and dev retrieval while it runs; nowhere when not given.
+        task: What to train it on, and how.
 
     Raises:
         TooFewPairsError: Under `MINIMUM_PAIRS` anchors.
         TrainingDivergedError: If the loss or a vector is not finite.
         TrainingMemoryError: If memory runs out even with one text at a time.
-        MissingDependencyError: If `curves` is given and the package tensorboard is not installed.
+        MissingDependencyError: If curves are asked for and the package tensorboard is not installed.
     """
-    _check_pair_count(_pair_count(rows))
+    _check_pair_count(_pair_count(task.rows))
     quiet_libraries()
     started = time.monotonic()
-    plan = training_plan(model, rows, settings=settings, spec=spec, goal=goal, folder=folder)
+    settings, plan = task.settings, training_plan(model, task)
     if settings.lora_rank is not None:
         add_lora(model, settings.lora_rank)
     logger.info(
         "Training on %d rows: %d steps of %d, learning rate %.1e, %g epochs.",
-        len(rows), plan.schedule.total_steps, settings.batch_size, plan.schedule.learning_rate, plan.schedule.epochs,
-    )  # fmt: skip
+        *(len(task.rows), plan.schedule.total_steps, settings.batch_size),
+        *(plan.schedule.learning_rate, plan.schedule.epochs),
+    )
     watch = Watch(WatchPlan(settings, plan.schedule, plan.meter.measure_space(model)))
-    state = _run(model, plan, watch, curves)
+    state = _run(model, plan, watch, task.curves)
     if settings.lora_rank is not None:
         merge_lora(model)
     best_step = int((plan.judged and state.best_global_step) or state.global_step)
     return TrainedStage(
         model=model,
         schedule=plan.schedule,
-        history=_start_point(goal) + history_of(state.log_history, steps_per_epoch=plan.schedule.steps_per_epoch),
+        history=_start_point(task.goal) + history_of(state.log_history, steps_per_epoch=plan.schedule.steps_per_epoch),
         best_step=best_step,
         dev_metrics=dev_metrics_at(best_step, state.log_history),
         notes=tuple(watch.notes),
-        row_count=len(rows),
+        row_count=len(task.rows),
         duration_s=time.monotonic() - started,
     )
 
 
-def training_plan(
-    model: SentenceTransformer,
-    rows: Sequence[TrainingRow],
-    *,
-    settings: TrainingSettings,
-    spec: EncoderSpec,
-    goal: DevGoal | None,
-    folder: Path,
-) -> TrainerPlan:
-    """Batches and schedule of a stage; arguments of `fine_tune`."""
+def training_plan(model: SentenceTransformer, task: StageTask) -> TrainerPlan:
+    """Batches and schedule of a stage."""
+    settings, rows = task.settings, task.rows
     epochs = settings.epochs if settings.epochs is not None else epochs_for(_pair_count(rows), len(rows))
     batches = plan_batches(
         [row.groups for row in rows], batch_size=settings.batch_size, epochs=epochs, seed=settings.seed
@@ -135,12 +132,12 @@ def training_plan(
     return TrainerPlan(
         settings=settings,
         schedule=schedule,
-        spec=spec,
+        spec=task.spec,
         rows=rows,
         batches=batches[: schedule.total_steps],
-        meter=DevMeter(spec, goal, sample_passages(rows), dimensions=settings.matryoshka_dimensions),
-        judged=goal is not None,
-        folder=folder,
+        meter=DevMeter(task.spec, task.goal, sample_passages(rows), dimensions=settings.matryoshka_dimensions),
+        judged=task.goal is not None,
+        folder=task.folder,
     )
 
 

@@ -18,15 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from domain_embed_pipeline.encoding.sentence_transformer import load_model
-from domain_embed_pipeline.encoding.spec import EncoderSpec
 from domain_embed_pipeline.errors import TrainingError
-from domain_embed_pipeline.training.dev_set import DevGoal
-from domain_embed_pipeline.training.fine_tuning import TrainedStage, fine_tune
-from domain_embed_pipeline.training.rows import TrainingRow
-from domain_embed_pipeline.training.settings import TrainingSettings
+from domain_embed_pipeline.training.fine_tuning import StageTask, TrainedStage, fine_tune
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
+    pass
 
 Launcher = Callable[[Sequence[str], Mapping[str, str]], None]
 """Runs a command with further environment variables to its end.
@@ -44,25 +40,11 @@ class StageJob:
 
     model_folder: str
     """The model to start from."""
-    rows: Sequence[TrainingRow]
-    settings: TrainingSettings
-    spec: EncoderSpec
-    goal: DevGoal | None
-    checkpoints: Path
-    curves: Path | None = None
-    """Where TensorBoard finds the training's curves."""
+    task: StageTask
 
-    def train(self, model: SentenceTransformer) -> TrainedStage:
-        """Train a model, loaded from `model_folder`, in this process."""
-        return fine_tune(
-            model,
-            self.rows,
-            settings=self.settings,
-            spec=self.spec,
-            goal=self.goal,
-            folder=self.checkpoints,
-            curves=self.curves,
-        )
+    def run(self, *, device: str | None = None) -> TrainedStage:
+        """Train it in this process, on a device that is chosen by hardware when not given; errors of `fine_tune`."""
+        return fine_tune(load_model(self.model_folder, device=device, max_length=self.task.spec.max_length), self.task)
 
 
 def run_stage(job: StageJob, *, launch: Launcher | None = None) -> TrainedStage:
@@ -75,13 +57,14 @@ def run_stage(job: StageJob, *, launch: Launcher | None = None) -> TrainedStage:
     Raises:
         TrainingError: As `fine_tune`, or if one of several processes fails.
     """
-    if job.settings.num_processes == 1:
-        return job.train(load_model(job.model_folder, max_length=job.spec.max_length))
+    processes = job.task.settings.num_processes
+    if processes == 1:
+        return job.run()
     with tempfile.TemporaryDirectory(prefix="domain-embed-training-") as folder:
         job_file, result = Path(folder) / "job.pickle", Path(folder) / "result"
         job_file.write_bytes(pickle.dumps(job))
-        command = torchrun_command(job.settings.num_processes, str(job_file), str(result))
-        (launch or run_subprocess)(command, _environment(job.settings.num_processes))
+        command = torchrun_command(processes, str(job_file), str(result))
+        (launch or run_subprocess)(command, _environment(processes))
         return read_result(result)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from domain_embed_pipeline.encoding.base_models import resolve_base_model
 from domain_embed_pipeline.encoding.fingerprint import fingerprinted, folder_digest
@@ -34,7 +34,8 @@ from domain_embed_pipeline.registry.versions import ModelKind, ModelRegistry, Mo
 from domain_embed_pipeline.training.blending import average, blend
 from domain_embed_pipeline.training.candidate import CandidateScore, Contender, choose_candidate
 from domain_embed_pipeline.training.checkpoints import remove_abandoned
-from domain_embed_pipeline.training.dev_set import DevGoal, DevScore, DevSet, make_dev_set, score_on_dev
+from domain_embed_pipeline.training.dev_set import DevGoal, DevSet, make_dev_set, score_on_dev
+from domain_embed_pipeline.training.fine_tuning import StageTask
 from domain_embed_pipeline.training.launching import Launcher, StageJob, run_stage
 from domain_embed_pipeline.training.negatives import HardNegatives
 from domain_embed_pipeline.training.rows import TrainingRow, negative_rows, pair_rows, rows_digest
@@ -104,7 +105,7 @@ def train_stage_one(
     _check_start(parent, inputs.base)
     rows = pair_rows(pairs, inputs.clusters, anchors_per_row=settings.anchors_per_row)
     learned = learned_from_pairs(pairs, inputs.corpus.chunks)
-    return _train(inputs, _Job("stage_one", parent, rows, settings, learned))
+    return _train(inputs, _Stage("stage_one", parent, rows, settings, learned))
 
 
 def train_stage_two(
@@ -121,7 +122,7 @@ def train_stage_two(
     """
     rows = negative_rows(negatives.negatives, inputs.clusters, anchors_per_row=settings.anchors_per_row)
     learned = learned_from_negatives(negatives.negatives, inputs.corpus.chunks)
-    return _train(inputs, _Job("stage_two", stage_one, rows, settings, learned))
+    return _train(inputs, _Stage("stage_two", stage_one, rows, settings, learned))
 
 
 def choose_finetuned(
@@ -177,57 +178,64 @@ def _check_start(start: ModelVersion, base: ModelVersion) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
+class _Stage:
     """One stage to train."""
 
     kind: ModelKind
     parent: ModelVersion
     rows: Sequence[TrainingRow]
     settings: TrainingSettings
-    learned: tuple[LearnedChunk, ...] = ()
+    learned: tuple[LearnedChunk, ...]
 
 
-def _train(inputs: TrainingInputs, job: _Job) -> ModelVersion:
-    version = _version_id(inputs, job)
+def _train(inputs: TrainingInputs, stage: _Stage) -> ModelVersion:
+    version = _version_of_stage(inputs, stage)
     if inputs.registry.has(version):
         logger.info("%s is in the registry already; nothing is trained.", version)
         return inputs.registry.manifest(version)
-    if job.settings.averaged_seeds > 1:
-        return _train_average(inputs, job, version)
+    if stage.settings.averaged_seeds > 1:
+        return _train_average(inputs, stage, version)
     remove_abandoned(inputs.checkpoints)
-    parent = job.parent
-    dev = inputs.dev_set()
-    stage_job = StageJob(
-        model_folder=inputs.registry.verified_folder(parent.model_version),
-        rows=job.rows,
-        settings=job.settings,
-        spec=parent.encoder,
-        goal=None if dev is None else DevGoal(dev, _score(inputs, parent.model_version, dev)),
-        checkpoints=inputs.checkpoints / version,
+    trained = run_stage(_job(inputs, stage, version), launch=inputs.launch)
+    settings = dataclasses.asdict(stage.settings) | dataclasses.asdict(trained.schedule)
+    manifest = dataclasses.replace(
+        _manifest(inputs, version, stage.kind, stage.parent),
+        row_count=len(stage.rows),
+        seed=stage.settings.seed,
+        settings=settings | {"best_step": trained.best_step},
+        dev_metrics=trained.dev_metrics,
+        duration_s=round(trained.duration_s, 1),
+        history=trained.history,
+        notes=trained.notes,
+    )
+    return _save(inputs.registry, trained.model, manifest, stage.learned)
+
+
+def _job(inputs: TrainingInputs, stage: _Stage, version: str) -> StageJob:
+    task = StageTask(
+        rows=stage.rows,
+        settings=stage.settings,
+        spec=stage.parent.encoder,
+        goal=_goal(inputs, stage.parent),
+        folder=inputs.checkpoints / version,
         curves=inputs.curves / version if inputs.curves else None,
     )
-    stage = run_stage(stage_job, launch=inputs.launch)
-    manifest = dataclasses.replace(
-        _manifest(inputs, version, job.kind, parent),
-        row_count=len(job.rows),
-        seed=job.settings.seed,
-        settings=dataclasses.asdict(job.settings) | dataclasses.asdict(stage.schedule) | {"best_step": stage.best_step},
-        dev_metrics=stage.dev_metrics,
-        duration_s=round(stage.duration_s, 1),
-        history=stage.history,
-        notes=stage.notes,
-    )
-    return _save(inputs.registry, stage.model, manifest, job.learned)
+    return StageJob(inputs.registry.verified_folder(stage.parent.model_version), task)
 
 
-def _train_average(inputs: TrainingInputs, job: _Job, version: str) -> ModelVersion:
+def _goal(inputs: TrainingInputs, parent: ModelVersion) -> DevGoal | None:
+    """A checkpoint is chosen by what it gained on the model it started from."""
+    dev = inputs.dev_set()
+    if dev is None:
+        return None
+    return DevGoal(dev, score_on_dev(inputs.registry.encoder(parent.model_version), dev))
+
+
+def _train_average(inputs: TrainingInputs, stage: _Stage, version: str) -> ModelVersion:
     """One version for each seed, each found again by its own id, and the mean of their weights."""
-    first = job.settings.seed
+    first = stage.settings.seed
     members = [
-        _train(
-            inputs, dataclasses.replace(job, settings=dataclasses.replace(job.settings, seed=seed, averaged_seeds=1))
-        )
-        for seed in range(first, first + job.settings.averaged_seeds)
+        _train(inputs, _with_one_seed(stage, seed)) for seed in range(first, first + stage.settings.averaged_seeds)
     ]
     models = [
         load_model(inputs.registry.verified_folder(member.model_version), max_length=member.encoder.max_length)
@@ -235,10 +243,10 @@ def _train_average(inputs: TrainingInputs, job: _Job, version: str) -> ModelVers
     ]
     model = average(models, [1 / len(models)] * len(models))
     manifest = dataclasses.replace(
-        _manifest(inputs, version, job.kind, job.parent),
-        row_count=len(job.rows),
+        _manifest(inputs, version, stage.kind, stage.parent),
+        row_count=len(stage.rows),
         seed=first,
-        settings=dataclasses.asdict(job.settings) | {"averaged": [member.model_version for member in members]},
+        settings=dataclasses.asdict(stage.settings) | {"averaged": [member.model_version for member in members]},
         duration_s=round(sum(member.duration_s for member in members), 1),
         history=members[0].history,
         notes=tuple(f"{note} ({member.model_version})" for member in members for note in member.notes),
@@ -249,22 +257,32 @@ def _train_average(inputs: TrainingInputs, job: _Job, version: str) -> ModelVers
         manifest = dataclasses.replace(
             manifest, dev_metrics={name: means[name] for name in ("recall_at_5", "ndcg_at_10")}
         )
-    return _save(inputs.registry, model, manifest, job.learned)
+    return _save(inputs.registry, model, manifest, stage.learned)
 
 
-def _version_id(inputs: TrainingInputs, job: _Job) -> str:
+def _with_one_seed(stage: _Stage, seed: int) -> _Stage:
+    return dataclasses.replace(stage, settings=dataclasses.replace(stage.settings, seed=seed, averaged_seeds=1))
+
+
+def _version_of_stage(inputs: TrainingInputs, stage: _Stage) -> str:
     """Named by all that changes the weights: the device only as far as it chooses the precision."""
-    content = {
-        "kind": job.kind,
-        "training": TRAINING_VERSION,
-        "parent": [job.parent.model_version, job.parent.encoder.fingerprint],
-        "rows": rows_digest(job.rows),
-        "evaluation_set": inputs.evaluation_set.evaluation_set_version,
-        "corpus": inputs.corpus.corpus_version,
-        "dev_pool": [inputs.base.encoder.fingerprint, inputs.pool_size],
-        "settings": dataclasses.asdict(job.settings) | {"precision": training_precision(choose_device(), job.settings)},
-        "guide": _guide_id(job.settings),
-    }
+    precision = training_precision(choose_device(), stage.settings)
+    return _version_of(
+        {
+            "kind": stage.kind,
+            "training": TRAINING_VERSION,
+            "parent": [stage.parent.model_version, stage.parent.encoder.fingerprint],
+            "rows": rows_digest(stage.rows),
+            "evaluation_set": inputs.evaluation_set.evaluation_set_version,
+            "corpus": inputs.corpus.corpus_version,
+            "dev_pool": [inputs.base.encoder.fingerprint, inputs.pool_size],
+            "settings": dataclasses.asdict(stage.settings) | {"precision": precision},
+            "guide": _guide_id(stage.settings),
+        }
+    )
+
+
+def _version_of(content: Any) -> str:
     return f"model-{digest_of_json(content)[:12]}"
 
 
@@ -311,7 +329,7 @@ def _save(
 
 def _blend_version(inputs: TrainingInputs, tuned: ModelVersion, weight: float) -> ModelVersion:
     content = ["blend", TRAINING_VERSION, inputs.base.model_version, tuned.model_version, weight]
-    version = f"model-{digest_of_json(content)[:12]}"
+    version = _version_of(content)
     if inputs.registry.has(version):
         return inputs.registry.manifest(version)
     registry = inputs.registry
@@ -324,7 +342,3 @@ def _blend_version(inputs: TrainingInputs, tuned: ModelVersion, weight: float) -
         settings={"tuned_weight": weight, "blended_with": inputs.base.model_version},
     )
     return _save(registry, blend(base_model, tuned_model, tuned_weight=weight), manifest)
-
-
-def _score(inputs: TrainingInputs, model_version: str, dev: DevSet) -> DevScore:
-    return score_on_dev(inputs.registry.encoder(model_version), dev)

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from domain_embed_pipeline.encoding.hardware import choose_device
-from domain_embed_pipeline.encoding.sentence_transformer import load_model
 from domain_embed_pipeline.training.distributed import is_distributed, rank, wait_for_others, world_size
 from domain_embed_pipeline.training.launching import StageJob, write_result
 
@@ -29,7 +28,7 @@ def main(job_file: str, result: str) -> None:
     device = _join()
     job: StageJob = pickle.loads(Path(job_file).read_bytes())
     with _reporting() as pipes:
-        stage = job.train(load_model(job.model_folder, device=device, max_length=job.spec.max_length))
+        stage = job.run(device=device)
         if rank() == 0:
             write_result(stage, Path(result))
             losses = [point.loss for point in stage.history if point.loss is not None]

@@ -18,7 +18,7 @@ from domain_embed_pipeline.records import (
     TrainingPair,
 )
 from domain_embed_pipeline.training.dev_set import DevGoal, DevSet, make_dev_set, score_on_dev
-from domain_embed_pipeline.training.fine_tuning import TrainedStage, fine_tune
+from domain_embed_pipeline.training.fine_tuning import StageTask, TrainedStage, fine_tune
 from domain_embed_pipeline.training.rows import pair_rows
 from domain_embed_pipeline.training.settings import TrainingSettings
 from domain_embed_pipeline_tests.tiny_model import planted_texts
@@ -103,7 +103,7 @@ def train_planted(
         dev = planted_dev(folder, train_count)
         goal = DevGoal(dev, score_on_dev(encoder, dev))
     return fine_tune(
-        load_model(folder), pair_rows(pairs, {}), settings=settings, spec=encoder.spec, goal=goal, folder=checkpoints
+        load_model(folder), StageTask(pair_rows(pairs, {}), settings, encoder.spec, goal=goal, folder=checkpoints)
     )
 
 

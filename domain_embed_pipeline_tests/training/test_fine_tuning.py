@@ -11,7 +11,7 @@ import pytest
 from domain_embed_pipeline.encoding.sentence_transformer import load_model
 from domain_embed_pipeline.errors import ConfigurationError, TooFewPairsError, TrainingDivergedError
 from domain_embed_pipeline.training.dev_set import DevGoal, score_on_dev
-from domain_embed_pipeline.training.fine_tuning import TrainedStage, fine_tune
+from domain_embed_pipeline.training.fine_tuning import StageTask, TrainedStage, fine_tune
 from domain_embed_pipeline.training.rows import TrainingRow, pair_rows
 from domain_embed_pipeline.training.settings import TrainingSettings
 from domain_embed_pipeline_tests.training.scenario import (
@@ -155,7 +155,7 @@ def train_on_wrong_pairs(
     model = copy.deepcopy(trained.model)
     dev = planted_dev(tiny_model)
     goal = DevGoal(dev, score_on_dev(SentenceTransformerEncoder(model, spec), dev))
-    return fine_tune(model, wrong, settings=settings, spec=spec, goal=goal, folder=folder)
+    return fine_tune(model, StageTask(wrong, settings, spec, goal=goal, folder=folder))
 
 
 def test_dev_retrieval_that_falls_under_the_start_stops_training(
@@ -216,7 +216,7 @@ def test_the_encoders_prompts_are_seen_in_training(tiny_model: str, tmp_path: Pa
 
         model.preprocess = record  # type: ignore[method-assign]
         settings = dataclasses.replace(QUICK, max_steps=1)
-        fine_tune(model, pair_rows(pairs, {}), settings=settings, spec=encoder.spec, goal=None, folder=tmp_path / name)
+        fine_tune(model, StageTask(pair_rows(pairs, {}), settings, encoder.spec, goal=None, folder=tmp_path / name))
         seen.append(texts)
     assert sum(text.startswith("how is") for text in seen[0]) == 32
     assert sum(text.startswith("ask1 how is") for text in seen[1]) == 32

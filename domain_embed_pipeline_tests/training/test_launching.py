@@ -9,6 +9,7 @@ import pytest
 
 from domain_embed_pipeline.errors import TrainingError
 from domain_embed_pipeline.training.distributed import shares
+from domain_embed_pipeline.training.fine_tuning import StageTask
 from domain_embed_pipeline.training.launching import StageJob, run_stage, torchrun_command
 from domain_embed_pipeline.training.rows import pair_rows
 from domain_embed_pipeline_tests.training.scenario import QUICK, encoder_of, planted, weights_of
@@ -17,7 +18,7 @@ from domain_embed_pipeline_tests.training.scenario import QUICK, encoder_of, pla
 def job_for(folder: str, checkpoints: Path, *, processes: int) -> StageJob:
     settings = dataclasses.replace(QUICK, epochs=1, max_steps=6, num_processes=processes)
     rows = pair_rows(planted()[1], {})
-    return StageJob(folder, rows, settings, encoder_of(folder).spec, None, checkpoints)
+    return StageJob(folder, StageTask(rows, settings, encoder_of(folder).spec, None, checkpoints))
 
 
 def test_each_batch_is_shared_out_evenly_and_in_turn() -> None:

@@ -11,7 +11,7 @@ import pytest
 from domain_embed_pipeline.encoding.hardware import is_out_of_memory
 from domain_embed_pipeline.encoding.sentence_transformer import load_model
 from domain_embed_pipeline.errors import TrainingMemoryError
-from domain_embed_pipeline.training.fine_tuning import TrainedStage, fine_tune
+from domain_embed_pipeline.training.fine_tuning import StageTask, TrainedStage, fine_tune
 from domain_embed_pipeline.training.rows import pair_rows
 from domain_embed_pipeline.training.settings import TrainingSettings
 from domain_embed_pipeline_tests.training.scenario import QUICK, encoder_of, planted, weights_of
@@ -47,7 +47,7 @@ def train(
     model[0].register_forward_pre_hook(allocate)
     _, pairs, _ = planted()
     return fine_tune(
-        model, pair_rows(pairs, {}), settings=settings, spec=encoder_of(folder).spec, goal=None, folder=checkpoints
+        model, StageTask(pair_rows(pairs, {}), settings, encoder_of(folder).spec, goal=None, folder=checkpoints)
     )
 
 
@@ -104,7 +104,7 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(tiny_model: str, tmp_pa
     hook = model[0].register_forward_pre_hook(fail)
     _, pairs, _ = planted()
     with pytest.raises(RuntimeError, match="mat1"):
-        fine_tune(model, pair_rows(pairs, {}), settings=SETTINGS, spec=spec, goal=None, folder=tmp_path / "stage")
+        fine_tune(model, StageTask(pair_rows(pairs, {}), SETTINGS, spec, goal=None, folder=tmp_path / "stage"))
     hook.remove()
 
 

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from domain_embed_pipeline.encoding.sentence_transformer import load_model
-from domain_embed_pipeline.training.fine_tuning import TrainedStage, fine_tune
+from domain_embed_pipeline.training.fine_tuning import StageTask, TrainedStage, fine_tune
 from domain_embed_pipeline.training.room import activation_bytes
 from domain_embed_pipeline.training.rows import pair_rows
 from domain_embed_pipeline_tests.training.scenario import QUICK, encoder_of, planted, weights_of
@@ -36,11 +36,9 @@ def test_with_little_free_memory_the_same_model_is_trained_in_slices(
         monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=available))
         return fine_tune(
             load_model(tiny_model).double(),
-            pair_rows(planted()[1], {}),
-            settings=SETTINGS,
-            spec=encoder_of(tiny_model).spec,
-            goal=None,
-            folder=tmp_path / "stage",
+            StageTask(
+                pair_rows(planted()[1], {}), SETTINGS, encoder_of(tiny_model).spec, goal=None, folder=tmp_path / "stage"
+            ),
         )
 
     with caplog.at_level(logging.INFO):

@@ -10,7 +10,7 @@ import pytest
 from domain_embed_pipeline.encoding.sentence_transformer import load_model
 from domain_embed_pipeline.errors import ConfigurationError
 from domain_embed_pipeline.records import HardNegative, TrainingPair
-from domain_embed_pipeline.training.fine_tuning import fine_tune
+from domain_embed_pipeline.training.fine_tuning import StageTask, fine_tune
 from domain_embed_pipeline.training.losses import LossMaker
 from domain_embed_pipeline.training.rows import dataset_of, negative_rows, pair_rows, sibling_count
 from domain_embed_pipeline.training.settings import TrainingSettings, epochs_for
@@ -97,7 +97,7 @@ def test_training_ranks_siblings_as_anchors_and_not_as_negatives(tiny_model: str
     spec = encoder_of(tiny_model).spec
     model = load_model(tiny_model, device="cpu")
     stage = fine_tune(
-        model, rows, settings=replace(QUICK, epochs=30, batch_size=16), spec=spec, goal=None, folder=tmp_path / "stage"
+        model, StageTask(rows, replace(QUICK, epochs=30, batch_size=16), spec, goal=None, folder=tmp_path / "stage")
     )
     losses = [point.loss for point in stage.history if point.loss is not None]
     # Were siblings taken for negatives, each anchor would rank its like above its passage for good.

@@ -10,7 +10,7 @@ import pytest
 from domain_embed_pipeline.encoding.sentence_transformer import load_model
 from domain_embed_pipeline.errors import MissingDependencyError
 from domain_embed_pipeline.training.dev_set import DevGoal, score_on_dev
-from domain_embed_pipeline.training.fine_tuning import fine_tune
+from domain_embed_pipeline.training.fine_tuning import StageTask, fine_tune
 from domain_embed_pipeline.training.rows import pair_rows
 from domain_embed_pipeline.training.tensorboard import tensorboard_callback
 from domain_embed_pipeline_tests.training.scenario import QUICK, encoder_of, planted, planted_dev
@@ -22,12 +22,14 @@ def test_loss_rate_and_dev_recall_are_read_by_tensorboard(tiny_model: str, tmp_p
     encoder, dev = encoder_of(tiny_model), planted_dev(tiny_model)
     fine_tune(
         load_model(tiny_model),
-        pair_rows(planted()[1], {}),
-        settings=dataclasses.replace(QUICK, epochs=1, max_steps=4),
-        spec=encoder.spec,
-        goal=DevGoal(dev, score_on_dev(encoder, dev)),
-        folder=tmp_path / "stage",
-        curves=tmp_path / "curves",
+        StageTask(
+            pair_rows(planted()[1], {}),
+            dataclasses.replace(QUICK, epochs=1, max_steps=4),
+            encoder.spec,
+            goal=DevGoal(dev, score_on_dev(encoder, dev)),
+            folder=tmp_path / "stage",
+            curves=tmp_path / "curves",
+        ),
     )
     events = EventAccumulator(str(tmp_path / "curves")).Reload()
     tags = events.Tags()["scalars"]
