@@ -129,7 +129,7 @@ def index_new_documents(
         )
     documents.note_indexed(live.collection)
     changes = compare_corpora(_corpus_before(workspace, before), corpus)
-    return _served(alias, live, (corpus, changes, result), time.monotonic() - started)
+    return _served(live, corpus, changes, result, alias=alias, duration_s=time.monotonic() - started)
 
 
 def _live(workspace: Workspace) -> CollectionMetadata | None:
@@ -150,12 +150,14 @@ def _corpus_before(workspace: Workspace, before: ServedDocuments | None) -> Corp
 
 
 def _served(
-    alias: str,
     live: CollectionMetadata,
-    outcome: tuple[Corpus, CorpusChanges, Reconciliation],
+    corpus: Corpus,
+    changes: CorpusChanges,
+    result: Reconciliation,
+    *,
+    alias: str,
     duration_s: float,
 ) -> ServedDocuments:
-    corpus, changes, result = outcome
     touched = result.added + result.updated + result.deleted
     return ServedDocuments(
         alias=alias,

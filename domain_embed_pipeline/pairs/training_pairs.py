@@ -215,26 +215,25 @@ def _without_leaks(pairs: Sequence[TrainingPair], leaks: Sequence[Leak]) -> Filt
 
 def _capped(pairs: Sequence[TrainingPair], settings: TrainingPairSettings) -> FilterResult:
     """Questions within their chunk's cap, structural pairs within their quota, everything within the total."""
-    by_source: dict[PairSource, list[TrainingPair]] = {source: [] for source in SOURCE_ORDER}
-    for pair in pairs:
-        by_source[pair.source].append(pair)
-    by_chunk: dict[str, list[TrainingPair]] = defaultdict(list)
-    for pair in by_source["question"]:
-        by_chunk[pair.chunk_id].append(pair)
-    by_source["question"] = [
-        pair
-        for group in by_chunk.values()
-        for pair in seeded_sample(group, settings.max_questions_per_chunk, settings.seed)
-    ]
+    by_source = {source: [pair for pair in pairs if pair.source == source] for source in SOURCE_ORDER}
+    by_source["question"] = _few_per_chunk(by_source["question"], settings)
     asked = len(by_source["user"]) + len(by_source["question"])
     if asked:
-        found: dict[PairSource, int] = {source: len(by_source[source]) for source in SOURCE_ORDER}
+        found = {source: len(of_source) for source, of_source in by_source.items()}
         for source, quota in _structural_quotas(asked, found, settings).items():
             by_source[source] = seeded_sample(by_source[source], quota, settings.seed)
     kept: set[TrainingPair] = set()
     for source in SOURCE_ORDER:
         kept.update(seeded_sample(by_source[source], settings.max_pairs - len(kept), settings.seed))
     return drop_where(pairs, lambda pair: None if pair in kept else ("cap", f"beyond the cap of {pair.source} pairs"))
+
+
+def _few_per_chunk(questions: Sequence[TrainingPair], settings: TrainingPairSettings) -> list[TrainingPair]:
+    by_chunk: dict[str, list[TrainingPair]] = defaultdict(list)
+    for pair in questions:
+        by_chunk[pair.chunk_id].append(pair)
+    few = (seeded_sample(group, settings.max_questions_per_chunk, settings.seed) for group in by_chunk.values())
+    return [pair for group in few for pair in group]
 
 
 def _structural_quotas(

@@ -84,11 +84,11 @@ def build_collection(
     retries = retries or RetryPolicy()
     _require_aligned(plan, chunks, vectors)
     name, metadata = _claim(client, plan, retries)
-    uploaded = removed = 0
     if name in alias_targets(client, retries=retries).values():
         logger.info("Collection %s is live already and equals the plan; nothing is built.", name)
+        loaded = _Loaded(metadata)
     else:
-        uploaded, removed, metadata = _load(client, name, (plan, metadata, chunks, vectors), retries)
+        loaded = _load(client, metadata, _Source(plan, chunks, vectors), retries)
     return ServingCollection(
         collection=name,
         alias=plan.alias,
@@ -99,11 +99,11 @@ def build_collection(
         sparse_spec=plan.sparse_spec,
         vectors_config=_vectors_summary(plan),
         point_count=point_count(client, name, retries=retries),
-        uploaded_count=uploaded,
-        removed_count=removed,
-        created_at=metadata.created_at,
+        uploaded_count=loaded.uploaded,
+        removed_count=loaded.removed,
+        created_at=loaded.metadata.created_at,
         duration_s=time.monotonic() - started,
-        verified=metadata.state == "verified",
+        verified=loaded.metadata.state == "verified",
     )
 
 
@@ -221,14 +221,28 @@ def _vectors_summary(plan: CollectionPlan) -> dict[str, Any]:
     return summary | {"quantization": plan.settings.quantization}
 
 
-def _load(
-    client: QdrantClient,
-    name: str,
-    source: tuple[CollectionPlan, CollectionMetadata, Sequence[Chunk], np.ndarray],
-    retries: RetryPolicy,
-) -> tuple[int, int, CollectionMetadata]:
-    """Make the collection hold exactly the chunks; returns points written, points removed, metadata now."""
-    plan, metadata, chunks, vectors = source
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Source:
+    """What a collection is filled with."""
+
+    plan: CollectionPlan
+    chunks: Sequence[Chunk]
+    vectors: np.ndarray
+    """Shape (len(chunks), dimension), row i for `chunks[i]`."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Loaded:
+    """What loading did: points written and removed, and what the collection says of itself now."""
+
+    metadata: CollectionMetadata
+    uploaded: int = 0
+    removed: int = 0
+
+
+def _load(client: QdrantClient, metadata: CollectionMetadata, source: _Source, retries: RetryPolicy) -> _Loaded:
+    """Make the collection hold exactly the chunks."""
+    name, plan, chunks = metadata.collection, source.plan, source.chunks
     if not is_embedded(client):
         _index_payload(client, name, retries)
     stored = stored_digests(client, name, retries=retries)
@@ -244,26 +258,25 @@ def _load(
         changes = {"state": metadata.state, "created_at": metadata.created_at}
         write_metadata(client, name, changes, retries=retries)
     logger.info("Collection %s: %d points to write, %d to remove", name, len(missing), len(surplus))
-    points = _point_batches(plan, chunks, vectors, missing)
+    points = _point_batches(source, missing)
     uploaded = upload(client, name, points=points, parallel=plan.settings.parallel, retries=retries)
     removed = delete_points(client, name, point_ids=surplus, retries=retries)
     if is_embedded(client):
         persist(client, name)
     else:
         _start_indexing(client, name, plan.settings.indexing_threshold_kb, retries)
-    return uploaded, removed, metadata
+    return _Loaded(metadata, uploaded, removed)
 
 
-def _point_batches(
-    plan: CollectionPlan, chunks: Sequence[Chunk], vectors: np.ndarray, rows: Sequence[int]
-) -> Iterator[list[Any]]:
+def _point_batches(source: _Source, rows: Sequence[int]) -> Iterator[list[Any]]:
+    plan = source.plan
     sparse = SparseEncoder(plan.sparse_spec) if plan.sparse_spec is not None else None
     size = plan.settings.batch_size
     for start in range(0, len(rows), size):
         chosen = rows[start : start + size]
         yield points_of(
-            [chunks[row] for row in chosen],
-            vectors[list(chosen)],
+            [source.chunks[row] for row in chosen],
+            source.vectors[list(chosen)],
             sparse=sparse,
             frameworks=plan.settings.frameworks,
         )
