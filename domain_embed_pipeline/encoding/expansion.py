@@ -67,13 +67,13 @@ def encode_chunks(encoder: Encoder, chunks: Sequence[Chunk]) -> np.ndarray:
     import numpy as np
 
     passages = encoder.encode_passages([chunk.embedding_text for chunk in chunks])
-    rows = [row for row, chunk in enumerate(chunks) for _ in chunk.questions]
-    if not rows:
+    owners = [row for row, chunk in enumerate(chunks) for _ in chunk.questions]
+    if not owners:
         return passages
     asked = encoder.encode_queries([question for chunk in chunks for question in chunk.questions])
     sums = np.zeros_like(passages)
-    np.add.at(sums, rows, asked)
-    expanded = np.unique(rows)
+    np.add.at(sums, owners, asked)
+    expanded = np.unique(owners)
     vectors = passages.copy()
     mixed = (1 - QUESTION_SHARE) * unit_length(passages[expanded]) + QUESTION_SHARE * unit_length(sums[expanded])
     vectors[expanded] = unit_length(mixed)

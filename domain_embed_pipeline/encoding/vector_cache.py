@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -105,7 +105,15 @@ class CachedEncoder(SidedEncoder):
         prompt = self._spec.prompt_of(side)
         keys = [text_key(prompt, text) for text in texts]
         vectors = self._cache.get(list(dict.fromkeys(keys)))
-        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in vectors}
+        vectors |= self._fresh({key: text for key, text in zip(keys, texts, strict=True) if key not in vectors}, side)
+        result = np.empty((len(keys), self._spec.dimension), dtype=np.float32)
+        for row, key in enumerate(keys):
+            result[row] = vectors[key]
+        return result
+
+    def _fresh(self, missing: Mapping[bytes, str], side: Side) -> dict[bytes, np.ndarray]:
+        """Vectors of what the cache lacks, by key. One part is stored while the next is encoded."""
+        vectors: dict[bytes, np.ndarray] = {}
         # Longest first: batches of one encode call are of like length, and the slowest come early.
         order = sorted(missing, key=lambda key: -len(missing[key]))
         size = self._part_size
@@ -114,7 +122,7 @@ class CachedEncoder(SidedEncoder):
             stored: Future[None] | None = None
             for number, part in enumerate(parts, start=1):
                 fresh = encode_side(self._loaded(), [missing[key] for key in part], side)
-                # One part is stored while the next is encoded; what a disk refuses is raised here, one part later.
+                # What a disk refuses is raised here, one part later.
                 if stored is not None:
                     stored.result()
                 stored = pool.submit(self._cache.put, part, fresh)
@@ -124,10 +132,7 @@ class CachedEncoder(SidedEncoder):
             if stored is not None:
                 stored.result()
         self.encoded_count += len(order)
-        result = np.empty((len(keys), self._spec.dimension), dtype=np.float32)
-        for row, key in enumerate(keys):
-            result[row] = vectors[key]
-        return result
+        return vectors
 
     def _loaded(self) -> Encoder:
         if self._encoder is None:
