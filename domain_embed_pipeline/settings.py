@@ -1,6 +1,6 @@
 """Deployment settings: where things live and whom to call. Read from the environment (`DOMAIN_EMBED_*`) and `.env`.
 
-Run knobs (epochs, questions per chunk, margins) are not here: they are `dg.Config` in `defs/config.py` and frozen
+Run knobs (epochs, questions per chunk, margins) are not here: they are `dg.Config` in `defs/config` and frozen
 settings dataclasses beside the function that uses them.
 """
 

@@ -2,7 +2,7 @@
 
 `DOMAIN_EMBED_PROFILE` names the profile whose values are the defaults everywhere: in the launchpad, for "Materialize
 all", for schedules and sensors. One run takes another with `domain-embed run --profile NAME`, or in the launchpad with
-what `domain-embed profile NAME` prints. Every profile names the same knobs; all others have the default of `config.py`.
+what `domain-embed profile NAME` prints. Every profile names the same knobs; all others have the default of `config`.
 """
 
 import copy

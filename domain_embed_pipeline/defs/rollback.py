@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from domain_embed_pipeline.defs.config import RollbackConfig
+from domain_embed_pipeline.defs.config.serving import RollbackConfig
 from domain_embed_pipeline.defs.metadata import serving as metadata
 from domain_embed_pipeline.defs.resources import Deployment
 from domain_embed_pipeline.serving.going_back import go_back

@@ -15,15 +15,9 @@ from domain_embed_pipeline.bench.running import cost_of, jobs_of, run_bench
 from domain_embed_pipeline.bench.table import bench_table
 from domain_embed_pipeline.cli import app
 from domain_embed_pipeline.corpus.settings import CorpusSettings
-from domain_embed_pipeline.defs.config import (
-    CorpusConfig,
-    MiningConfig,
-    QuestionsConfig,
-    StageTwoConfig,
-    StructuralPairsConfig,
-    TrainingConfig,
-    TrainingPairsConfig,
-)
+from domain_embed_pipeline.defs.config.corpus import CorpusConfig
+from domain_embed_pipeline.defs.config.models import MiningConfig, StageTwoConfig, TrainingConfig
+from domain_embed_pipeline.defs.config.training_data import QuestionsConfig, StructuralPairsConfig, TrainingPairsConfig
 from domain_embed_pipeline.errors import ConfigurationError
 from domain_embed_pipeline.pairs.structural import StructuralSettings
 from domain_embed_pipeline.questions.settings import QuestionSettings

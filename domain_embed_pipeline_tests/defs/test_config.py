@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
+import pkgutil
 import typing
 from typing import Any
 
@@ -11,6 +13,10 @@ import pydantic
 import pytest
 
 from domain_embed_pipeline.defs import config as configs
+from domain_embed_pipeline.defs.config.corpus import SplitConfig
+from domain_embed_pipeline.defs.config.evaluation import ComparisonConfig
+from domain_embed_pipeline.defs.config.models import MiningConfig, StageOneConfig, StageTwoConfig, TrainingConfig
+from domain_embed_pipeline.defs.config.training_data import QuestionsConfig, StructuralPairsConfig, TrainingPairsConfig
 from domain_embed_pipeline.defs.profiles import PROFILES, defaults_of
 from domain_embed_pipeline.evaluation.comparison import ComparisonSettings
 from domain_embed_pipeline.pairs.splits import SplitSettings
@@ -19,21 +25,23 @@ from domain_embed_pipeline.pairs.training_pairs import TrainingPairSettings
 from domain_embed_pipeline.questions.settings import QuestionSettings
 from domain_embed_pipeline.training.settings import CandidateSettings, MiningSettings, TrainingSettings
 
+MODULES = [importlib.import_module(f"{configs.__name__}.{row.name}") for row in pkgutil.iter_modules(configs.__path__)]
 CLASSES = [
     value
-    for value in vars(configs).values()
-    if isinstance(value, type) and issubclass(value, dg.Config) and value.__module__ == configs.__name__
+    for module in MODULES
+    for value in vars(module).values()
+    if isinstance(value, type) and issubclass(value, dg.Config) and value.__module__ == module.__name__
 ]
 LIBRARY: dict[type[dg.Config], Any] = {
-    configs.SplitConfig: SplitSettings(),
+    SplitConfig: SplitSettings(),
     # A run of Dagster leaves its batches to a sensor.
-    configs.QuestionsConfig: QuestionSettings(batch_wait_h=10 / 60),
-    configs.StructuralPairsConfig: StructuralSettings(),
-    configs.TrainingPairsConfig: TrainingPairSettings(),
-    configs.TrainingConfig: TrainingSettings(),
-    configs.StageOneConfig: TrainingSettings(),
-    configs.MiningConfig: MiningSettings(),
-    configs.ComparisonConfig: ComparisonSettings(),
+    QuestionsConfig: QuestionSettings(batch_wait_h=10 / 60),
+    StructuralPairsConfig: StructuralSettings(),
+    TrainingPairsConfig: TrainingPairSettings(),
+    TrainingConfig: TrainingSettings(),
+    StageOneConfig: TrainingSettings(),
+    MiningConfig: MiningSettings(),
+    ComparisonConfig: ComparisonSettings(),
 }
 FIELDS = [(config_class, name) for config_class in CLASSES for name in config_class.model_fields]
 
@@ -69,16 +77,16 @@ def test_the_defaults_are_those_of_the_library(config_class: type[dg.Config]) ->
 
 
 def test_the_candidate_is_chosen_as_the_library_does() -> None:
-    assert configs.StageTwoConfig().to_candidate_settings() == CandidateSettings()
+    assert StageTwoConfig().to_candidate_settings() == CandidateSettings()
 
 
 def test_every_training_setting_is_on_the_launchpad() -> None:
-    assert {field.name for field in dataclasses.fields(TrainingSettings)} <= set(configs.TrainingConfig.model_fields)
-    assert {field.name for field in dataclasses.fields(MiningSettings)} == set(configs.MiningConfig.model_fields)
+    assert {field.name for field in dataclasses.fields(TrainingSettings)} <= set(TrainingConfig.model_fields)
+    assert {field.name for field in dataclasses.fields(MiningSettings)} == set(MiningConfig.model_fields)
 
 
 def test_a_knob_that_is_set_reaches_the_library() -> None:
-    config = configs.StageOneConfig(matryoshka_dimensions=[128, 64], lora_rank=8, patience=None, start="live")
+    config = StageOneConfig(matryoshka_dimensions=[128, 64], lora_rank=8, patience=None, start="live")
     settings = config.to_settings()
     assert (settings.matryoshka_dimensions, settings.lora_rank, settings.patience) == ((128, 64), 8, None)
 
@@ -98,8 +106,8 @@ def test_every_profile_names_the_same_knobs_and_cpu_is_the_library() -> None:
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_a_profile_becomes_the_defaults_of_a_config(profile: str) -> None:
-    changed = defaults_of("stage_one_model", profile=profile)(type("Changed", (configs.StageOneConfig,), {}))
+    changed = defaults_of("stage_one_model", profile=profile)(type("Changed", (StageOneConfig,), {}))
     assert (
         changed().model_dump(include=set(PROFILES[profile]["stage_one_model"])) == PROFILES[profile]["stage_one_model"]
     )
-    assert configs.StageOneConfig().anchors_per_row == 1
+    assert StageOneConfig().anchors_per_row == 1

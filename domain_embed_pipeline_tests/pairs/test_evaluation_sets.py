@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from domain_embed_pipeline.defs.config import EvaluationSetConfig
+from domain_embed_pipeline.defs.config.training_data import EvaluationSetConfig
 from domain_embed_pipeline.errors import CorpusTooSmallError, EvaluationSetError
 from domain_embed_pipeline.ids import query_id_of
 from domain_embed_pipeline.pairs.evaluation_sets import (

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from domain_embed_pipeline.defs.assets.corpus import document_splits
-from domain_embed_pipeline.defs.config import SplitConfig
+from domain_embed_pipeline.defs.config.corpus import SplitConfig
 from domain_embed_pipeline.defs.resources import Deployment
 from domain_embed_pipeline.errors import CorpusTooSmallError, PairsError
 from domain_embed_pipeline.pairs.splits import SplitSettings, chunk_sides, split_documents

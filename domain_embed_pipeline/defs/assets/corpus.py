@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import dagster as dg
 
-from domain_embed_pipeline.defs.config import CorpusConfig, SplitConfig
+from domain_embed_pipeline.defs.config.corpus import CorpusConfig, SplitConfig
 from domain_embed_pipeline.defs.metadata import corpus as metadata
 from domain_embed_pipeline.defs.resources import Deployment
 from domain_embed_pipeline.inputs import files_digest

@@ -7,7 +7,7 @@ import dagster as dg
 
 from domain_embed_pipeline.defs.assets.corpus import OWNERS
 from domain_embed_pipeline.defs.assets.serving import GROUP
-from domain_embed_pipeline.defs.config import IndexingConfig, RetrainDecisionConfig
+from domain_embed_pipeline.defs.config.drops import IndexingConfig, RetrainDecisionConfig
 from domain_embed_pipeline.defs.metadata import drops as metadata
 from domain_embed_pipeline.defs.resources import Deployment
 from domain_embed_pipeline.drops.decision import RetrainDecision, decide

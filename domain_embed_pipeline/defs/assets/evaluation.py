@@ -5,7 +5,7 @@ import dagster as dg
 from domain_embed_pipeline.alternatives.advising import Surroundings, advise
 from domain_embed_pipeline.alternatives.measuring import AlternativeInputs, MeasuredAlternatives, measure_alternatives
 from domain_embed_pipeline.defs.assets.corpus import OWNERS
-from domain_embed_pipeline.defs.config import ComparisonConfig
+from domain_embed_pipeline.defs.config.evaluation import ComparisonConfig
 from domain_embed_pipeline.defs.metadata import evaluation as metadata
 from domain_embed_pipeline.defs.report import JudgedRun, report_of, write_comparison_report
 from domain_embed_pipeline.defs.resources import Deployment

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from domain_embed_pipeline.defs.assets.corpus import OWNERS
-from domain_embed_pipeline.defs.config import MiningConfig, StageOneConfig, StageTwoConfig
+from domain_embed_pipeline.defs.config.models import MiningConfig, StageOneConfig, StageTwoConfig
 from domain_embed_pipeline.defs.metadata import models as metadata
 from domain_embed_pipeline.defs.pipes import pipes_launcher
 from domain_embed_pipeline.defs.resources import Deployment

@@ -5,7 +5,7 @@ from datetime import timedelta
 import dagster as dg
 
 from domain_embed_pipeline.defs.assets.corpus import OWNERS
-from domain_embed_pipeline.defs.config import CollectionConfig, PromotionConfig
+from domain_embed_pipeline.defs.config.serving import CollectionConfig, PromotionConfig
 from domain_embed_pipeline.defs.metadata import serving as metadata
 from domain_embed_pipeline.defs.resources import Deployment
 from domain_embed_pipeline.defs.retries import tried_again_later

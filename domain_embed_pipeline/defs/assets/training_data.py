@@ -3,7 +3,7 @@
 import dagster as dg
 
 from domain_embed_pipeline.defs.assets.corpus import OWNERS
-from domain_embed_pipeline.defs.config import (
+from domain_embed_pipeline.defs.config.training_data import (
     EvaluationSetConfig,
     QuestionsConfig,
     StructuralPairsConfig,
