@@ -215,12 +215,13 @@ def _without_leaks(pairs: Sequence[TrainingPair], leaks: Sequence[Leak]) -> Filt
 
 def _capped(pairs: Sequence[TrainingPair], settings: TrainingPairSettings) -> FilterResult:
     """Questions within their chunk's cap, structural pairs within their quota, everything within the total."""
-    by_source = {source: [pair for pair in pairs if pair.source == source] for source in SOURCE_ORDER}
+    by_source: dict[PairSource, list[TrainingPair]] = {
+        source: [pair for pair in pairs if pair.source == source] for source in SOURCE_ORDER
+    }
     by_source["question"] = _few_per_chunk(by_source["question"], settings)
     asked = len(by_source["user"]) + len(by_source["question"])
     if asked:
-        found = {source: len(of_source) for source, of_source in by_source.items()}
-        for source, quota in _structural_quotas(asked, found, settings).items():
+        for source, quota in _structural_quotas(asked, by_source, settings).items():
             by_source[source] = seeded_sample(by_source[source], quota, settings.seed)
     kept: set[TrainingPair] = set()
     for source in SOURCE_ORDER:
@@ -237,9 +238,10 @@ def _few_per_chunk(questions: Sequence[TrainingPair], settings: TrainingPairSett
 
 
 def _structural_quotas(
-    asked: int, found: Mapping[PairSource, int], settings: TrainingPairSettings
+    asked: int, by_source: Mapping[PairSource, Sequence[TrainingPair]], settings: TrainingPairSettings
 ) -> dict[PairSource, int]:
     """Pairs that each structural source may give; what one of them does not have, the others may."""
+    found = {source: len(pairs) for source, pairs in by_source.items()}
     weights: dict[PairSource, float] = {
         "title_body": settings.title_body_weight,
         "adjacent_sentence": settings.adjacent_sentence_weight,
