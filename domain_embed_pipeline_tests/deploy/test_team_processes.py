@@ -1,4 +1,7 @@
-"""The team's processes without containers: code server, daemon and web server on PostgreSQL, and a run through them."""
+"""The team's processes without containers: code server, daemon and web server on PostgreSQL, and a run through them.
+
+Once with artifacts in a folder that all share, once in a bucket of an S3 server.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from domain_embed_pipeline.settings import DeploymentSettings
+from domain_embed_pipeline.workspace import Workspace
 from domain_embed_pipeline_tests.conftest import ROOT
+from domain_embed_pipeline_tests.places import empty_place
 from domain_embed_pipeline_tests.planted_corpus import write_planted_corpus
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -107,9 +113,10 @@ def _wait_for_port(port: int, seconds: float = 180) -> None:
     raise TimeoutError(f"nothing listens on {port}")
 
 
-@pytest.fixture
-def team(tmp_path: Path, tiny_model: str, databases: tuple[str, str]) -> Iterator[Team]:
+@pytest.fixture(params=["folder", "s3"])
+def team(tmp_path: Path, tiny_model: str, databases: tuple[str, str], request: pytest.FixtureRequest) -> Iterator[Team]:
     planted = write_planted_corpus(tmp_path)
+    artifacts = empty_place(request.param, tmp_path, request)
     home = tmp_path / "home"
     home.mkdir()
     parts = (ROOT / "dagster.yaml", ROOT / "deploy" / "storage.yaml")
@@ -121,7 +128,8 @@ def team(tmp_path: Path, tiny_model: str, databases: tuple[str, str]) -> Iterato
         "DOMAIN_EMBED_LEDGER_URL": databases[1],
         "DOMAIN_EMBED_CORPUS_PATH": str(planted.corpus),
         "DOMAIN_EMBED_QUERIES_PATH": str(planted.queries),
-        "DOMAIN_EMBED_ARTIFACTS_PATH": str(tmp_path / "artifacts"),
+        "DOMAIN_EMBED_ARTIFACTS_PATH": artifacts,
+        "DOMAIN_EMBED_LOCAL_PATH": str(tmp_path / "local"),
         "DOMAIN_EMBED_BASE_MODEL": tiny_model,
         "OMP_NUM_THREADS": "1",
     }
@@ -174,6 +182,8 @@ def test_a_run_queued_in_the_web_server_is_started_by_the_daemon_in_the_code_ser
         lambda: team.ask(RUN, id=run_id)["runOrError"]["status"], lambda answer: answer in ended, seconds=500
     )
     assert status == "SUCCESS"
+    tables = Workspace(DeploymentSettings(artifacts_path=team.environment["DOMAIN_EMBED_ARTIFACTS_PATH"])).tables
+    assert tables.folders() == ["corpus_chunks", "document_splits", "generated_questions"]
     statuses = _until(
         lambda: team.ask(HEALTH)["instance"]["daemonHealth"]["allDaemonStatuses"],
         lambda answer: all(row["healthy"] for row in answer if row["required"]),
