@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 # Test files run side by side in so many processes; 0 for one process, which lets a debugger in.
-TEST_PROCESSES ?= 0
+TEST_PROCESSES ?= 2
 READY := $(VENV)/.ready
 export DAGSTER_HOME ?= $(CURDIR)/.dagster_home
 export DAGSTER_DISABLE_TELEMETRY = yes
