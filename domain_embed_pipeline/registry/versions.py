@@ -207,6 +207,7 @@ class ModelRegistry:
         """
 
         def write_files(folder: Path) -> dict[str, Any]:
+            """The manifest, completed by whoever wrote the files."""
             return dataclasses.asdict(write(folder) if write is not None else manifest)
 
         self._storage.add(_checked(manifest.model_version), write_files)
