@@ -59,6 +59,9 @@ class ModelVersion:
     corpus_version: str | None = None
     pairs_version: str | None = None
     evaluation_set_version: str | None = None
+    certificate: dict[str, Any] = field(default_factory=dict)
+    """The leakage certificate of the pairs it was trained on: what each detector found, what was removed, what is
+    left."""
     row_count: int = 0
     """Training rows of the stage that made it."""
     seed: int = 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,6 +68,8 @@ class TrainingInputs:
     clusters: Mapping[str, str]
     pairs_version: str
     checkpoints: Path
+    certificate: Mapping[str, Any] = field(default_factory=dict)
+    """The leakage certificate of the pairs, for the manifests."""
     pool_size: int = CandidateSettings().pool_size
     guards: tuple[GuardSet, ...] = ()
     """Sets of other domains, for what a contender forgot."""
@@ -300,6 +302,7 @@ def _manifest(inputs: TrainingInputs, version: str, kind: ModelKind, parent: Mod
         parent_model_version=parent.model_version,
         corpus_version=inputs.corpus.corpus_version,
         pairs_version=inputs.pairs_version,
+        certificate=dict(inputs.certificate),
         evaluation_set_version=inputs.evaluation_set.evaluation_set_version,
         libraries=library_versions(),
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),

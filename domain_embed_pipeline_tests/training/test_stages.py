@@ -39,6 +39,7 @@ def inputs_in(folder: Path, base_model: str) -> TrainingInputs:
         evaluation_set=QUERIES,
         clusters={},
         pairs_version="pairs-test",
+        certificate={"digest": "certificate-test", "passed": True},
         checkpoints=folder / "checkpoints",
     )
 
@@ -67,6 +68,7 @@ def stage_two(inputs: TrainingInputs, stage_one: ModelVersion) -> ModelVersion:
 def test_the_manifest_says_what_a_stage_was_made_from(inputs: TrainingInputs, stage_one: ModelVersion) -> None:
     assert (stage_one.kind, stage_one.parent_model_version) == ("stage_one", inputs.base.model_version)
     assert (stage_one.corpus_version, stage_one.pairs_version) == (CORPUS.corpus_version, "pairs-test")
+    assert stage_one.certificate == {"digest": "certificate-test", "passed": True}
     assert stage_one.evaluation_set_version == QUERIES.evaluation_set_version
     assert (stage_one.row_count, stage_one.seed) == (320, 42)
     assert stage_one.settings["learning_rate"] == 5e-3
