@@ -39,7 +39,7 @@ from domain_embed_pipeline.training.stages import (
 )
 
 TUTORIAL = "tutorial"
-STAGE_TWO = TrainingSettings(learning_rate=5e-5, epochs=1.0, max_steps=48)
+STAGE_TWO = TrainingSettings(learning_rate=5e-5, epochs=1.0, max_steps=32)
 """What the asset of stage two has by default; a test compares the two."""
 
 

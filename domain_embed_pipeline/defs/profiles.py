@@ -39,7 +39,7 @@ _CPU: Knobs = {
     },
     "hard_negatives": {"negatives_per_pair": 1},
     "finetuned_model": {
-        "batch_size": 64, "anchors_per_row": 1, "max_length": 160, "evaluations_per_epoch": 2, "max_steps": 48,
+        "batch_size": 64, "anchors_per_row": 1, "max_length": 160, "evaluations_per_epoch": 2, "max_steps": 32,
         "blend_weights": [0.5, 0.75],
     },
 }  # fmt: skip
