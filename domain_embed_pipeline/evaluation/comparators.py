@@ -18,6 +18,7 @@ from domain_embed_pipeline.evaluation.records import (
     Comparison,
     Evaluation,
     QueryResult,
+    ReferenceComparison,
     Verdict,
 )
 from domain_embed_pipeline.evaluation.statistics import ResamplingSettings, mean_intervals
@@ -134,8 +135,8 @@ def query_latency_ms(
 def recommend(lines: Sequence[ComparatorResult], *, comparison: Comparison, workload: Workload) -> str:
     """One paragraph of advice by stated rules.
 
-    1. Verdict better: serve the fine-tuned model. Else keep the base model, with BM25 beside it, or BM25 alone: the
-       best of them.
+    1. Verdict better: serve the fine-tuned model; where it was not shown to be better than the base model over the same
+       questions in the index, that is said. Else keep the base model, with BM25 beside it, or BM25 alone: the best.
     2. Another base model, a reranker or an API is advised when its Recall@5 lies above the whole interval of what is
        kept; an API with its price and the volume at which an own machine is cheaper.
     3. If no reranker was measured and what is kept finds a passage among ten but not first in at least 15 of 100 cases,
@@ -154,6 +155,8 @@ def recommend(lines: Sequence[ComparatorResult], *, comparison: Comparison, work
         )
     kept = max(tuned if comparison.verdict == "better" and tuned else untuned, key=lambda line: line.recall_at_5)
     sentences = [_keep_sentence(kept, comparison.verdict)]
+    if comparison.verdict == "better":
+        sentences += _expansion_sentences(comparison.against_expanded_base)
     for kind, sentence_of in (("other", _other_sentence), ("api", _api_sentence)):
         found = [line for line in lines if line.kind == kind and line.recall_at_5 > kept.interval_high]
         if found:
@@ -204,6 +207,12 @@ def _keep_sentence(kept: ComparatorResult, verdict: Verdict) -> str:
     if kept.kind == "bm25":
         return f"Use BM25 alone ({quality}): fine-tuning {shown}, and no model that was tried does better."
     return f"Keep the {kept.name} ({quality}): fine-tuning {shown}."
+
+
+def _expansion_sentences(against: ReferenceComparison | None) -> list[str]:
+    if against is None or against.verdict == "better":
+        return []
+    return ["The questions in the index bring the gain; training was not shown to add to it."]
 
 
 def _other_sentence(other: ComparatorResult, workload: Workload) -> str:

@@ -112,6 +112,18 @@ def test_a_better_fine_tuned_model_is_recommended() -> None:
     assert advice == "Fine-tune: the fine-tuned model (Recall@5 0.650) is better than the base model as it is."
 
 
+@pytest.mark.parametrize(("found_by_base", "said"), [(65, True), (30, False)])
+def test_a_gain_of_the_questions_alone_is_called_so(found_by_base: int, said: bool) -> None:
+    expanded = RetrievalMode("hybrid", "dbsf", 1.0, expanded=True)
+    tuned = dataclasses.replace(GOOD, mode=expanded)
+    rows = rows_with([1] * found_by_base + [8] * (100 - found_by_base))
+    base = dataclasses.replace(evaluation_of(rows, "base"), mode=expanded)
+    comparison = compare(tuned, References(BASE, expanded_base=base), certificate=PASSED)
+    advice = recommend([line("fine-tuned model", "tuned", 0.65), line("base model", "base", 0.4)],
+                       comparison=comparison, workload=WORKLOAD)  # fmt: skip
+    assert ("training was not shown to add to it" in advice) is said
+
+
 def test_an_unproved_gain_keeps_the_best_without_fine_tuning() -> None:
     lines = [
         line("fine-tuned model", "tuned", 0.65),
