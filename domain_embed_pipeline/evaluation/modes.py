@@ -17,6 +17,7 @@ from domain_embed_pipeline.errors import EvaluationError
 from domain_embed_pipeline.evaluation.fusion import DENSE, SPARSE, served_ranking
 from domain_embed_pipeline.evaluation.metrics import ndcg_at_k, recall_at_k
 from domain_embed_pipeline.evaluation.records import NDCG_K, ModeScore, Ranking, RetrievalMode
+from domain_embed_pipeline.evaluation.words import mode_name
 
 logger = logging.getLogger(__name__)
 
@@ -129,8 +130,8 @@ def score_modes(
         chosen = challenger if _beats(utility[challenger], utility[chosen], settings.margin) else chosen
     means = measures.mean(axis=1)
     logger.info(
-        "Retrieval mode chosen on %d dev queries: %s; recall@%d %.3f, dense alone %.3f.",
-        *(len(relevant), modes[chosen], settings.recall_k, means[chosen, 0], means[0, 0]),
+        "Retrieval mode chosen on %d dev queries: %s; Recall@%d %.3f, vectors alone %.3f.",
+        *(len(relevant), mode_name(modes[chosen]), settings.recall_k, means[chosen, 0], means[0, 0]),
     )
     return [
         (mode, _score(mode, primary, ndcg, chosen=place == chosen))
