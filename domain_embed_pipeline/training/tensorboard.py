@@ -14,7 +14,7 @@ def tensorboard_callback(folder: Path) -> Any:
     Raises:
         MissingDependencyError: If the package tensorboard is not installed.
     """
-    from transformers.integrations import TensorBoardCallback
+    from transformers.integrations.integration_utils import TensorBoardCallback
 
     try:
         callback = TensorBoardCallback()
