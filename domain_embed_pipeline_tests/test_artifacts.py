@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import datetime
 import json
+import subprocess
+import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +18,7 @@ from domain_embed_pipeline import tables
 from domain_embed_pipeline.artifacts import Location, is_abandoned, new_name
 from domain_embed_pipeline.errors import ConfigurationError, MissingDependencyError
 from domain_embed_pipeline.tables import RecordFormatError, load_record, save_record
+from domain_embed_pipeline_tests.conftest import ROOT
 from domain_embed_pipeline_tests.places import KINDS, URLS, empty_place
 
 
@@ -239,3 +243,30 @@ def test_writers_at_the_same_time_leave_one_whole_record(bucket: Location) -> No
         list(pool.map(lambda number: save_record(stock(number), bucket / "stock"), range(12)))
     found = load_record(Stock, bucket / "stock")
     assert found == stock(found.rows[0].count)
+
+
+WRITER = """
+import sys
+from domain_embed_pipeline.tables import save_record
+from domain_embed_pipeline_tests.test_artifacts import stock
+print("ready", flush=True)
+for number in range(10_000):
+    save_record(stock(number), sys.argv[1])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_writer_that_is_killed_at_any_moment_leaves_a_whole_record(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    for kind in ("file", "s3"):
+        place = empty_place(kind, tmp_path, request)
+        for attempt in range(5):
+            command = [sys.executable, "-c", WRITER, f"{place}/stock"]
+            with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as writer:
+                assert writer.stdout is not None and writer.stdout.readline() == b"ready\n"
+                time.sleep(0.5 + 0.13 * attempt)
+                writer.kill()
+            found = load_record(Stock, f"{place}/stock")
+            assert found == stock(found.rows[0].count)

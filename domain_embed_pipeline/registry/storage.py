@@ -96,6 +96,13 @@ def _with_files(manifest: Document, files: str | None) -> Document:
     return {**manifest, FILES: files} if files is not None else manifest
 
 
+def _content(file: Location) -> bytes | None:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
 def _replace_file(path: Path, text: str) -> None:
     """All of the new text or all of the old, whenever the process dies."""
     staged = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
@@ -206,10 +213,8 @@ class BucketStorage:
 
     def manifest(self, name: str) -> str | None:
         """Manifest of a version; None when it is not complete."""
-        try:
-            return (self.root / name / MANIFEST).read_text()
-        except FileNotFoundError:
-            return None
+        data = _content(self.root / name / MANIFEST)
+        return data.decode("utf-8") if data is not None else None
 
     def files(self, name: str) -> Path:
         """Copy of the version's files, fetched when it is not there; its card is the current one."""
@@ -220,16 +225,13 @@ class BucketStorage:
             with _staged(self._copies, name) as staged:
                 place.download(staged)
                 self._keep(staged, copy)
-        elif (card := self.read(name, CARD)) is not None and card != (copy / CARD).read_bytes():
+        elif (card := _content(place / CARD)) is not None and card != _content(Location(copy / CARD)):
             _replace_file(copy / CARD, card.decode("utf-8"))
         return copy
 
     def read(self, name: str, file: str) -> bytes | None:
         """One file of a version; None when it has none of that name."""
-        try:
-            return (self._place(name, _files_name(self.manifest(name))) / file).read_bytes()
-        except FileNotFoundError:
-            return None
+        return _content(self._place(name, _files_name(self.manifest(name))) / file)
 
     def add(self, name: str, write: Write) -> None:
         """Store a version; one that is there already stays."""
@@ -288,8 +290,8 @@ class BucketStorage:
 
     def _sweep(self) -> None:
         """Uploads that died go from the bucket after a day, copies of versions that are gone from this machine."""
-        manifests = self.manifests()
         try:
+            manifests = self.manifests()
             for name in self.root.folders():
                 used = _files_name(manifests.get(name))
                 for files in (self.root / name).folders():
@@ -297,6 +299,7 @@ class BucketStorage:
                         (self.root / name / files).delete()
         except OSError as problem:
             logger.warning("Abandoned uploads in %s cannot be deleted: %s", self.root, problem)
+            return
         for folder in self._copies.glob("[!.]*"):
             if folder.name not in manifests and _is_old(folder):
                 shutil.rmtree(folder, ignore_errors=True)

@@ -195,6 +195,19 @@ def test_a_judgement_is_seen_everywhere_and_the_copies_have_the_new_card(machine
     assert "**better**" in (Path(before) / "README.md").read_text(encoding="utf-8")
 
 
+def test_a_version_that_had_no_card_gets_one_with_its_judgement(machines: Machines) -> None:
+    def write(folder: Path) -> ModelVersion:
+        version = write_model(folder)
+        (folder / "README.md").unlink()
+        return version
+
+    machines.registry().save(VERSION, write=write)
+    folder = Path(machines.registry("second").verified_folder("model-1"))
+    machines.registry().judge("model-1", JUDGEMENT)
+    assert machines.registry("second").verified_folder("model-1") == str(folder)
+    assert "**better**" in (folder / "README.md").read_text(encoding="utf-8")
+
+
 def test_a_deleted_version_is_gone_everywhere(machines: Machines) -> None:
     registry = machines.registry()
     for name in ("model-1", "model-2"):
