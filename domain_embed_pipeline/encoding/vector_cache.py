@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from domain_embed_pipeline.encoding.spec import Encoder, EncoderSpec, Side, SidedEncoder, encode_side
+from domain_embed_pipeline.sqlite_files import write_ahead
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,7 +43,7 @@ class VectorCache:
         self._dimension = spec.dimension
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with closing(self._connect()) as connection:
-            connection.execute("PRAGMA journal_mode=WAL")
+            write_ahead(connection)
             connection.execute(
                 "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL) WITHOUT ROWID"
             )

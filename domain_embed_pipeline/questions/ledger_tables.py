@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import event, exc
 
 from domain_embed_pipeline.errors import ConfigurationError, LedgerError, MissingDependencyError
+from domain_embed_pipeline.sqlite_files import write_ahead
 
 SCHEMA_VERSION = 1
 
@@ -156,8 +157,8 @@ def _sqlite_engine(url: sa.URL) -> sa.Engine:
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: Any) -> None:
         connection.isolation_level = None
+        write_ahead(connection)
         cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
         # FULL: a stored answer survives a power cut; measured at 1 to 5 ms an answer.
         cursor.execute("PRAGMA synchronous=FULL")
         # Erased text is overwritten, not only unlinked.
