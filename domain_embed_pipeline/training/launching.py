@@ -15,14 +15,10 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from domain_embed_pipeline.encoding.sentence_transformer import load_model
 from domain_embed_pipeline.errors import TrainingError
 from domain_embed_pipeline.training.fine_tuning import StageTask, TrainedStage, fine_tune
-
-if TYPE_CHECKING:
-    pass
 
 Launcher = Callable[[Sequence[str], Mapping[str, str]], None]
 """Runs a command with further environment variables to its end.

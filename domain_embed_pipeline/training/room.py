@@ -16,7 +16,7 @@ _FLOATS = 20
 times as wide (Korthikanti et al., "Reducing Activation Recomputation in Large Transformer Models", arXiv 2205.05198,
 without dropout masks and with an attention that keeps no scores)."""
 _WITH_DROPOUT = 2
-"""Times as much with masks and with attention scores; measured at 160 tokens."""
+"""Times as much with masks and with attention scores, roughly."""
 _CHARACTERS = 3.5
 """A token, in English."""
 _SHARE = 0.5

@@ -38,7 +38,7 @@ class TrainingSettings:
     weight_decay: float = 0.01
     dropout: float | None = 0.0
     """Share of activations left out at random while training; None for the model's own, mostly 0.1. One or two passes
-    over the pairs do not overfit for want of it (docs/measurements.md), and 0 is faster and needs half the memory."""
+    over the pairs do not overfit for want of it (docs/measurements.md), and 0 is faster and needs less memory."""
     seed: int = 42
     evaluations_per_epoch: int = 2
     """Dev retrieval measurements an epoch; the best checkpoint is kept."""
