@@ -32,17 +32,19 @@ class OverlapIndex:
         self._settings = settings
         self._queries = queries
         self._words = [words_of(query.text) for query in queries]
+        self._sets = [frozenset(words) for words in self._words]
+        self._least_shared = [len(words) - self._allowed_changes(len(words)) for words in self._sets]
         holders: dict[str, set[int]] = defaultdict(set)
         # Texts that differ in the order of words only are one text here, or ten copies of a query would be a pattern.
-        distinct = {frozenset(words) for words in (*self._words, *map(words_of, texts))}
+        distinct = {*self._sets, *(frozenset(words_of(text)) for text in texts)}
         for number, words in enumerate(distinct):
             for word in words:
                 holders[word].add(number)
         self._text_count = len(distinct)
         self._holders = holders
         self._filed: dict[str, list[int]] = defaultdict(list)
-        for number, words in enumerate(self._words):
-            for word in self._rarest(set(words)):
+        for number, words in enumerate(self._sets):
+            for word in self._rarest(words):
                 self._filed[word].append(number)
 
     def matches(self, text: str) -> Iterator[tuple[EvaluationQuery, float, bool]]:
@@ -53,20 +55,20 @@ class OverlapIndex:
         words = words_of(text)
         distinct, runs = set(words), set(pairwise(words))
         for number in sorted({number for word in distinct for number in self._filed.get(word, ())}):
-            query_words = set(self._words[number])
             share = self._share(number, distinct, runs)
             if share:
-                is_unchanged = query_words == distinct or (share == 1 and self._is_quoted(number, runs, share=1.0))
+                is_unchanged = self._sets[number] == distinct or (
+                    share == 1 and self._is_quoted(number, runs, share=1.0)
+                )
                 yield self._queries[number], share, is_unchanged
 
     def _share(self, number: int, words: set[str], runs: set[tuple[str, str]]) -> float:
-        query_words = set(self._words[number])
+        query_words = self._sets[number]
         shared = query_words & words
-        allowed = self._allowed_changes(len(query_words))
-        if len(query_words - shared) > allowed:
+        if len(shared) < self._least_shared[number]:
             return 0.0
         if query_words != words:
-            is_reworded = len(words - shared) <= allowed
+            is_reworded = len(words - shared) <= len(query_words) - self._least_shared[number]
             is_quoted = is_reworded or self._is_quoted(number, runs, share=self._settings.quoted_share)
             if not is_quoted or not self._is_distinctive(shared):
                 return 0.0
@@ -81,14 +83,14 @@ class OverlapIndex:
         query_runs = set(pairwise(self._words[number]))
         return len(query_runs & runs) >= share * len(query_runs)
 
-    def _is_distinctive(self, shared: set[str]) -> bool:
+    def _is_distinctive(self, shared: frozenset[str]) -> bool:
         postings = sorted((self._holders[word] for word in shared), key=len)
         surprise = sum(math.log(self._text_count / len(posting)) for posting in postings)
         if surprise < self._settings.distinctiveness * math.log(self._text_count):
             return False
         return len(set.intersection(*postings)) <= self._settings.pattern_texts
 
-    def _rarest(self, words: set[str]) -> list[str]:
+    def _rarest(self, words: frozenset[str]) -> list[str]:
         """Words of which every match must hold at least one."""
         allowed = self._allowed_changes(len(words))
         return sorted(words, key=lambda word: (len(self._holders[word]), word))[: allowed + 1]
