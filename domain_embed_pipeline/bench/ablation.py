@@ -18,6 +18,7 @@ from domain_embed_pipeline.bench.deployment import (
     BenchData,
     BenchWorkspace,
     choose_pairs,
+    dev_results,
     load_candidates,
     load_data,
     open_workspace,
@@ -26,8 +27,6 @@ from domain_embed_pipeline.bench.deployment import (
 from domain_embed_pipeline.bench.records import SEED, RecipeJob
 from domain_embed_pipeline.bench.sampling import write_sample
 from domain_embed_pipeline.bench.stopwatch import Stopwatch
-from domain_embed_pipeline.evaluation.evaluate import EvaluationSettings, clusters_of_chunks, evaluate_model
-from domain_embed_pipeline.evaluation.fusion import DENSE
 from domain_embed_pipeline.evaluation.records import MetricDifference, QueryResult, means
 from domain_embed_pipeline.evaluation.statistics import paired_differences
 from domain_embed_pipeline.pairs.filters.settings import FILTER_NAMES
@@ -154,18 +153,10 @@ def _counted(name: str, pairs: TrainingPairs, default: TrainingPairs) -> Variant
 def _trained(
     settings: AblationSettings, workspace: BenchWorkspace, data: BenchData, pairs: TrainingPairs
 ) -> tuple[QueryResult, ...]:
-    """Dev results of stage one on these pairs, by vectors over the whole corpus."""
+    """Dev results of stage one on these pairs."""
     inputs = training_inputs(workspace, data, pairs)
     version = train_stage_one(inputs, pairs.pairs, settings=TrainingSettings(seed=settings.seed))
-    evaluation = evaluate_model(
-        workspace.registry.encoder(version.model_version),
-        corpus=data.corpus,
-        evaluation_set=data.queries,
-        split="dev",
-        clusters=clusters_of_chunks(data.corpus, data.splits),
-        settings=EvaluationSettings(mode=DENSE),
-    )
-    return evaluation.query_results
+    return dev_results(workspace, data, version)
 
 
 def _measured(row: VariantResult, results: Sequence[QueryResult], reference: Sequence[QueryResult]) -> VariantResult:

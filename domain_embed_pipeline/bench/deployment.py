@@ -13,6 +13,9 @@ from domain_embed_pipeline.bench.records import RecipeJob
 from domain_embed_pipeline.bench.stopwatch import Stopwatch, TimedEncoder
 from domain_embed_pipeline.encoding.spec import Encoder
 from domain_embed_pipeline.encoding.vector_cache import CachedEncoder
+from domain_embed_pipeline.evaluation.evaluate import EvaluationSettings, clusters_of_chunks, evaluate_model
+from domain_embed_pipeline.evaluation.fusion import DENSE
+from domain_embed_pipeline.evaluation.records import QueryResult
 from domain_embed_pipeline.pairs.current_set import QuerySource, current_evaluation_set
 from domain_embed_pipeline.pairs.records import TrainingPairs
 from domain_embed_pipeline.pairs.splits import cluster_of_chunks, split_documents
@@ -27,7 +30,7 @@ from domain_embed_pipeline.questions.generation import generate_questions
 from domain_embed_pipeline.questions.imports import import_questions
 from domain_embed_pipeline.questions.settings import QuestionSettings
 from domain_embed_pipeline.records import Corpus, DocumentSplits, EvaluationSet
-from domain_embed_pipeline.registry.versions import ModelRegistry
+from domain_embed_pipeline.registry.versions import ModelRegistry, ModelVersion
 from domain_embed_pipeline.settings import DeploymentSettings
 from domain_embed_pipeline.training.stages import TrainingInputs
 from domain_embed_pipeline.workspace import Workspace
@@ -165,3 +168,16 @@ def training_inputs(workspace: Workspace, data: BenchData, pairs: TrainingPairs)
         pairs_version=pairs.pairs_version,
         checkpoints=workspace.checkpoints,
     )
+
+
+def dev_results(workspace: Workspace, data: BenchData, version: ModelVersion) -> tuple[QueryResult, ...]:
+    """What a model finds for the dev queries by vectors over the whole corpus."""
+    evaluation = evaluate_model(
+        workspace.registry.encoder(version.model_version),
+        corpus=data.corpus,
+        evaluation_set=data.queries,
+        split="dev",
+        clusters=clusters_of_chunks(data.corpus, data.splits),
+        settings=EvaluationSettings(mode=DENSE),
+    )
+    return evaluation.query_results

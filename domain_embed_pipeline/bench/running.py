@@ -49,7 +49,7 @@ def run_bench(settings: BenchSettings, *, tell: Callable[[str], None] = lambda l
     """
     _check(settings)
     resolve_base_model(settings.base_model)
-    with _artifacts(settings) as artifacts:
+    with artifacts_of(settings) as artifacts:
         jobs = jobs_of(settings, artifacts)
         data = load_data(open_workspace(_job_of_judge(jobs[0], artifacts), Stopwatch()))
         tell(f"{len(data.corpus.chunks)} chunks, {len(data.queries.queries_of('test'))} test queries")
@@ -142,7 +142,8 @@ def _questions(settings: BenchSettings) -> Path | None:
 
 
 @contextlib.contextmanager
-def _artifacts(settings: BenchSettings) -> Iterator[Path]:
+def artifacts_of(settings: BenchSettings) -> Iterator[Path]:
+    """The folder where files stay, or a temporary one."""
     if settings.artifacts is not None:
         folder = Path(settings.artifacts).resolve()
         folder.mkdir(parents=True, exist_ok=True)

@@ -5,16 +5,20 @@ What does not belong here: the figures themselves (`judging`, `running`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from domain_embed_pipeline.bench.judging import METRICS
 from domain_embed_pipeline.bench.records import STAGES, BenchLine, BenchResult, RecipeCost
+from domain_embed_pipeline.evaluation.records import MetricDifference
 from domain_embed_pipeline.evaluation.statistics import significance_of
 from domain_embed_pipeline.evaluation.words import metric_name
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+
+    from domain_embed_pipeline.bench.ingredients import IngredientRow
 
 _COLOURS = {1: "green", 0: "", -1: "red"}
 _COLUMN = 20
@@ -42,6 +46,23 @@ def print_bench(result: BenchResult, console: Console | None = None) -> None:
             console.print(f"[red]{cost.recipe} failed:[/]\n{escape(cost.error)}", highlight=False)
 
 
+def print_ingredients(rows: Sequence[IngredientRow]) -> None:
+    """Print a row for each training, with its difference from the row that it is compared with."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="dev queries, by vectors; differences with 95 % interval", title_justify="left")
+    table.add_column("training")
+    table.add_column("against")
+    for metric in rows[0].means:
+        table.add_column(metric_name(metric), justify="right")
+    for row in rows:
+        differences = {found.metric: found for found in row.differences}
+        cells = (_mean_and_difference(mean, differences.get(metric)) for metric, mean in row.means.items())
+        table.add_row(row.name, row.reference or "", *cells)
+    Console(width=100).print(table)
+
+
 def bench_table(result: BenchResult) -> Table:
     """Quality by line; time, speed, memory and money by recipe, in the column of its first line."""
     from rich.table import Table
@@ -62,8 +83,12 @@ def bench_table(result: BenchResult) -> Table:
 
 
 def _quality(line: BenchLine, metric: str) -> str:
-    mean = f"{line.metrics[metric]:.3f}"
     difference = next((row for row in line.differences if row.metric == metric), None)
+    return _mean_and_difference(line.metrics[metric], difference)
+
+
+def _mean_and_difference(value: float, difference: MetricDifference | None) -> str:
+    mean = f"{value:.3f}"
     if difference is None:
         return mean
     colour = _COLOURS[significance_of(difference)]

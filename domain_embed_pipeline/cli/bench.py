@@ -36,6 +36,9 @@ Train = Annotated[bool, typer.Option("--train", help="Only the speed of training
 SecondRun = Annotated[
     bool, typer.Option("--second-run", help="Only what a run costs when nothing, or 1 % of the chunks, changed.")
 ]
+Ingredients = Annotated[
+    bool, typer.Option("--ingredients", help="Only what each ingredient of our training is worth, on dev queries.")
+]
 GrowthSizes = Annotated[
     str | None, typer.Option(help="Only the cost of each room by size, on made-up chunks: 1000,3000,10000.")
 ]
@@ -55,6 +58,7 @@ def bench(
     encode: Encode = False,
     train: Train = False,
     second: SecondRun = False,
+    ingredients: Ingredients = False,
     growth: GrowthSizes = None,
     plot: Plot = None,
     repeats: Repeats = 5,
@@ -85,6 +89,8 @@ def bench(
         _speeds(settings, encode=encode, train=train, repeats=repeats, as_json=as_json)
     elif second:
         _second_run(settings, as_json=as_json)
+    elif ingredients:
+        _ingredients(settings, as_json=as_json)
     else:
         _side_by_side(settings, as_json=as_json)
 
@@ -100,6 +106,17 @@ def _side_by_side(settings: BenchSettings, *, as_json: bool) -> None:
         print_bench(result)
     if result.failed:
         raise typer.Exit(1)
+
+
+def _ingredients(settings: BenchSettings, *, as_json: bool) -> None:
+    from domain_embed_pipeline.bench.ingredients import run_ingredients
+    from domain_embed_pipeline.bench.table import print_ingredients
+
+    rows = run_ingredients(settings, tell=lambda line: typer.echo(line, err=True))
+    if as_json:
+        write_json(rows)
+    else:
+        print_ingredients(rows)
 
 
 def _growth(sizes: str, base_model: str, plot: Path | None, *, as_json: bool) -> None:

@@ -143,7 +143,7 @@ def choose_finetuned(
     contenders = [_contender(inputs, version, place, dev) for place, version in enumerate((inputs.base, *stages))]
     best_stage = max(contenders[1:], key=lambda contender: contender.dev.means()["selection"]).model_version
     for weight in settings.blend_weights:
-        blended = _blend_version(inputs, inputs.registry.manifest(best_stage), weight)
+        blended = blend_version(inputs, inputs.registry.manifest(best_stage), weight)
         contenders.append(_contender(inputs, blended, len(stages) + 1, dev))
     scores = choose_candidate(
         contenders, tolerance=settings.simplicity_tolerance, guard_tolerance=settings.guard_tolerance
@@ -154,6 +154,24 @@ def choose_finetuned(
         f"{len(scores)} within {settings.simplicity_tolerance:g} standard errors of the best."
     )
     return CandidateResult(inputs.registry.manifest(winner.model_version), reason, scores)
+
+
+def blend_version(inputs: TrainingInputs, tuned: ModelVersion, weight: float) -> ModelVersion:
+    """The version whose weights are `weight` parts of `tuned` and the rest of the base."""
+    content = ["blend", TRAINING_VERSION, inputs.base.model_version, tuned.model_version, weight]
+    version = _version_of(content)
+    if inputs.registry.has(version):
+        return inputs.registry.manifest(version)
+    registry = inputs.registry
+    base_model = load_model(registry.verified_folder(inputs.base.model_version), device="cpu")
+    tuned_model = load_model(registry.verified_folder(tuned.model_version), device="cpu")
+    manifest = dataclasses.replace(
+        _manifest(inputs, version, "blend", tuned),
+        row_count=tuned.row_count,
+        seed=tuned.seed,
+        settings={"tuned_weight": weight, "blended_with": inputs.base.model_version},
+    )
+    return _save(registry, blend(base_model, tuned_model, tuned_weight=weight), manifest)
 
 
 def _contender(inputs: TrainingInputs, version: ModelVersion, simplicity: int, dev: DevSet) -> Contender:
@@ -328,20 +346,3 @@ def _save(
         return dataclasses.replace(manifest, encoder=fingerprinted(spec, weights=folder_digest(str(folder))))
 
     return registry.save(manifest, write=write)
-
-
-def _blend_version(inputs: TrainingInputs, tuned: ModelVersion, weight: float) -> ModelVersion:
-    content = ["blend", TRAINING_VERSION, inputs.base.model_version, tuned.model_version, weight]
-    version = _version_of(content)
-    if inputs.registry.has(version):
-        return inputs.registry.manifest(version)
-    registry = inputs.registry
-    base_model = load_model(registry.verified_folder(inputs.base.model_version), device="cpu")
-    tuned_model = load_model(registry.verified_folder(tuned.model_version), device="cpu")
-    manifest = dataclasses.replace(
-        _manifest(inputs, version, "blend", tuned),
-        row_count=tuned.row_count,
-        seed=tuned.seed,
-        settings={"tuned_weight": weight, "blended_with": inputs.base.model_version},
-    )
-    return _save(registry, blend(base_model, tuned_model, tuned_weight=weight), manifest)
