@@ -17,11 +17,15 @@ import numpy as np
 _WORD = re.compile(
     r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]|[^\W_]+(?:'[^\W_]+)*"
 )
+_ASCII_WORD = re.compile(r"[a-z0-9]+(?:'[a-z0-9]+)*")
+"""What the other finds in ASCII, several times as fast."""
 _BASE = 0x9E3779B97F4A7C15
 
 
 def words_of(text: str) -> list[str]:
     """Words in order: compatibility-normalised, case-folded, without punctuation."""
+    if text.isascii():
+        return _ASCII_WORD.findall(text.lower())
     return _WORD.findall(unicodedata.normalize("NFKC", text).replace("\u2019", "'").casefold())
 
 

@@ -109,12 +109,17 @@ def _adjacent(chunks: Sequence[Chunk], settings: StructuralSettings) -> Iterator
         pairs = [
             _pair(sentence, following, chunk.chunk_id, "adjacent_sentence")
             for sentences in prose_sentences(chunk.text, language=settings.language)
-            for sentence, following in pairwise(sentences)
-            if _is_prose(sentence, settings)
-            and _is_prose(following, settings)
-            and comparison_key(sentence) != comparison_key(following)
+            for sentence, following in _neighbours(sentences, settings)
         ]
         yield from seeded_sample(pairs, settings.max_adjacent_per_chunk, settings.seed)
+
+
+def _neighbours(sentences: Sequence[str], settings: StructuralSettings) -> Iterator[tuple[str, str]]:
+    """Sentences that follow each other, both prose and not the same."""
+    keys = [comparison_key(sentence) if _is_prose(sentence, settings) else "" for sentence in sentences]
+    for place, (key, following) in enumerate(pairwise(keys)):
+        if key and following and key != following:
+            yield sentences[place], sentences[place + 1]
 
 
 def _pair(anchor: str, positive: str, chunk_id: str, source: PairSource) -> TrainingPair:
