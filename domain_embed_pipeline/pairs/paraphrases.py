@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _TEXTS_AT_ONCE = 4096
 _SAMPLED_PASSAGES = 300
 _ANCHORS_A_PASSAGE = 8
+_SAMPLED_QUERIES = 2000
+_CHANCE_QUANTILE = 0.999
 _FEWEST_COSINES = 100
 """Below it a quantile of 0.98 is the second largest value or so, and says nothing."""
 
@@ -49,7 +51,7 @@ class ParaphraseIndex:
         for row in evaluation_set.qrels:
             self._asked[self._cluster(row.chunk_id)].add(number[row.query_id])
         usual = _usual_similarity(pairs, encoder, settings.same_answer_quantile)
-        self.similarity = max(settings.embedding_similarity, usual or 0.0)
+        self.similarity = max(settings.embedding_similarity, usual or 0.0, _chance_similarity(self._vectors) or 0.0)
         """Cosine of a paraphrase, whatever it is about."""
         self.same_answer_similarity = min(settings.same_answer_similarity, usual or 1.0)
         """Cosine of a paraphrase about a passage that answers the query."""
@@ -92,6 +94,21 @@ def _usual_similarity(pairs: Sequence[TrainingPair], encoder: Encoder, quantile:
     vectors = unit_length(encoder.encode_queries(texts))
     left, right = np.array(places).T
     return float(np.quantile((vectors[left] * vectors[right]).sum(axis=1), quantile))
+
+
+def _chance_similarity(queries: np.ndarray) -> float | None:
+    """Cosine that one in a thousand pairs of different queries reaches; None where there are too few to tell.
+
+    Where every passage has one question, only this tells that a model puts all texts close together.
+
+    Args:
+        queries: Vectors of the evaluation queries, of unit length: shape (queries, dimensions).
+    """
+    import numpy as np
+
+    some = queries[:_SAMPLED_QUERIES]
+    cosines = (some @ some.T)[np.triu_indices(len(some), k=1)]
+    return float(np.quantile(cosines, _CHANCE_QUANTILE)) if len(cosines) >= 1 / (1 - _CHANCE_QUANTILE) else None
 
 
 def _anchors_by_passage(pairs: Sequence[TrainingPair]) -> list[list[str]]:

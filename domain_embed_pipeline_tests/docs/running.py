@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -73,7 +74,9 @@ def _write_data(folder: Path) -> PlantedCorpus:
     shutil.copy(folder / "questions.jsonl", folder / "data" / "questions.jsonl")
     shutil.copytree(planted.queries, folder / "benchmark")
     shutil.copy(folder / "documents" / "corpus.jsonl", folder / "benchmark")
-    (folder / "clicks.csv").write_text("query,chunk_id,score\nhow is ask1 ask0,d1,3\n", encoding="utf-8")
+    asked = map(json.loads, planted.questions.read_text(encoding="utf-8").splitlines())
+    clicks = "".join(f"{row['natural']} please,{row['chunk_id']},3\n" for row in asked)
+    (folder / "clicks.csv").write_text(f"query,chunk_id,score\n{clicks}", encoding="utf-8")
     return planted
 
 

@@ -96,6 +96,18 @@ def test_where_too_few_passages_have_several_questions_only_a_high_cosine_counts
     assert _paraphrases("answer", *_SIBLINGS[:40]) == set()
 
 
+def test_a_model_that_puts_all_texts_close_together_does_not_make_every_question_a_paraphrase() -> None:
+    generator = random.Random(0)
+    words = [f"w{number}" for number in range(100)]
+    texts = [" ".join(generator.sample(words, 97)) for _ in range(120)]  # cosines from 0.97 on
+    pairs = [pair_of(text, chunk_id=f"c{number}") for number, text in enumerate(texts[60:])]
+    copy = pair_of(" ".join(reversed(texts[7].split())), chunk_id="answer")
+    leaks = find_leaks([*pairs, copy], evaluation_set_of(texts[:60]), encoder=SynonymEncoder())
+    found = {leak.pair_id for leak in leaks if leak.detector == "embedding"}
+    assert copy.pair_id in found
+    assert len(found) < 10
+
+
 @pytest.mark.parametrize(
     "anchor",
     [
