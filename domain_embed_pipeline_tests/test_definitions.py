@@ -1,6 +1,7 @@
 """The graph as people see it: an accidental rename fails here."""
 
 import dagster as dg
+import pytest
 
 from domain_embed_pipeline.definitions import defs
 from domain_embed_pipeline.defs.profiles import PROFILES, run_config_of
@@ -83,10 +84,12 @@ def test_training_and_swapping_have_no_retry_policy() -> None:
         assert _assets()[name].op.retry_policy is None
 
 
-def test_every_profile_is_valid_run_config() -> None:
-    job = defs.resolve_job_def("retrain_and_promote_job")
-    for profile in PROFILES:
-        assert dg.validate_run_config(job, run_config_of(profile))
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_profile_has_a_job_that_opens_with_its_knobs(profile: str) -> None:
+    job = defs.resolve_job_def(f"retrain_and_promote_{profile}_job")
+    assert job.run_config == run_config_of(profile)
+    assert dg.validate_run_config(job, run_config_of(profile))
+    assert job.tags == defs.resolve_job_def("retrain_and_promote_job").tags
 
 
 def test_blocking_checks_stand_before_what_they_protect() -> None:

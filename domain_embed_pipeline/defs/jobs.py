@@ -1,8 +1,10 @@
 """Jobs: what people start from the UI, the CLI, schedules and sensors."""
 
+from typing import Any
+
 import dagster as dg
 
-from domain_embed_pipeline.defs.profiles import run_config_of
+from domain_embed_pipeline.defs.profiles import PROFILES, run_config_of
 from domain_embed_pipeline.defs.rollback import rollback_alias_job
 from domain_embed_pipeline.settings import DeploymentSettings
 
@@ -14,15 +16,38 @@ EXCLUSIVE = {"domain_embed/exclusive": "retrain", **TAGS}
 
 NEW_DOCUMENTS = dg.AssetSelection.assets("served_documents", "retrain_decision")
 
+TRAINS = {"domain_embed/trains": "yes"}
+"""By this tag runs of all jobs that train are found."""
+
+
+def _retraining(profile: str, opening: str) -> dict[str, Any]:
+    """Documents to a served index, with the knobs of a profile in the launchpad."""
+    return {
+        "selection": dg.AssetSelection.all() - NEW_DOCUMENTS,
+        "description": "Documents to a served index: chunks, questions, pairs, training, verdict, and the swap if it "
+        f"passes. {opening}",
+        "config": run_config_of(profile),
+        "tags": {**EXCLUSIVE, **TRAINS},
+    }
+
+
 retrain_and_promote_job = dg.define_asset_job(
-    name="retrain_and_promote_job",
-    selection=dg.AssetSelection.all() - NEW_DOCUMENTS,
-    description="Documents to a served index: chunks, questions, pairs, training, verdict, and the swap if it passes. "
-    "The launchpad opens with the knobs of the deployment's profile (DOMAIN_EMBED_PROFILE); what `domain-embed profile "
-    "NAME` prints is another one to paste.",
-    config=run_config_of(DeploymentSettings().profile),
-    tags=EXCLUSIVE,
+    "retrain_and_promote_job",
+    **_retraining(
+        DeploymentSettings().profile,
+        "The launchpad opens with the knobs of the deployment's profile (DOMAIN_EMBED_PROFILE); schedule and sensors "
+        "start this one.",
+    ),
 )
+
+PROFILE_JOBS = [
+    dg.define_asset_job(
+        f"retrain_and_promote_{profile}_job",
+        **_retraining(profile, f"The launchpad opens with the knobs of the profile {profile}."),
+    )
+    for profile in PROFILES
+]
+"""The same by profile, to pick from in the UI."""
 
 evaluate_job = dg.define_asset_job(
     name="evaluate_job",
@@ -71,6 +96,7 @@ index_new_documents_job = dg.define_asset_job(
 
 ALL_JOBS = [
     retrain_and_promote_job,
+    *PROFILE_JOBS,
     index_new_documents_job,
     evaluate_job,
     promote_job,

@@ -1,8 +1,8 @@
 """Profiles: named sets of run knobs, one of which fits your machine.
 
 `DOMAIN_EMBED_PROFILE` names the profile whose values are the defaults everywhere: in the launchpad, for "Materialize
-all", for schedules and sensors. One run takes another with `domain-embed run --profile NAME`, or in the launchpad with
-what `domain-embed profile NAME` prints. Every profile names the same knobs; all others have the default of `config`.
+all", for schedules and sensors. One run takes another with `domain-embed run --profile NAME`, or in the web UI with the
+job `retrain_and_promote_NAME_job`. Every profile names the same knobs; all others have the default of `config`.
 """
 
 import copy

@@ -10,18 +10,18 @@ read and sometimes a model, which does not fit into a tick, and nobody should wa
 """
 
 import time
-from collections.abc import Sequence
+from typing import Any
 
 import dagster as dg
 
 from domain_embed_pipeline.defs.assets.drops import DECISION_TAG, REASON_TAG
-from domain_embed_pipeline.defs.jobs import index_new_documents_job, retrain_and_promote_job
+from domain_embed_pipeline.defs.jobs import TRAINS, index_new_documents_job, retrain_and_promote_job
 from domain_embed_pipeline.defs.resources import Deployment
 from domain_embed_pipeline.drops.watching import look_at_corpus
 from domain_embed_pipeline.settings import DeploymentSettings
 
 DROP_TAG = "domain_embed/drop"
-_WAITING = (dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING)
+_WAITING = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING]
 
 
 @dg.sensor(
@@ -40,7 +40,7 @@ def corpus_drop_sensor(context: dg.SensorEvaluationContext, deployment: Deployme
     )
     if look.request is None:
         return dg.SkipReason(look.reason)
-    if waiting := _runs_of(context.instance, index_new_documents_job.name, _WAITING):
+    if waiting := _waiting(context.instance, job_name=index_new_documents_job.name):
         return dg.SkipReason(f"Run {waiting[0]} has not begun yet and will take these documents along.")
     request = dg.RunRequest(run_key=look.request.run_key, tags={DROP_TAG: look.request.summary})
     return dg.SensorResult(run_requests=[request], cursor=look.request.cursor)
@@ -59,7 +59,7 @@ def retrain_sensor(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.Ski
     action, reason = run.tags.get(DECISION_TAG), run.tags.get(REASON_TAG, "no decision was made")
     if action != "retrain":
         return dg.SkipReason(f"Index only: {reason}")
-    if waiting := _runs_of(context.instance, retrain_and_promote_job.name, _WAITING):
+    if waiting := _waiting(context.instance, tags=TRAINS):
         return dg.SkipReason(f"Run {waiting[0]} has not begun yet and will learn from these documents: {reason}")
     return dg.RunRequest(run_key=f"retrain:{run.run_id}", tags={REASON_TAG: reason})
 
@@ -70,8 +70,9 @@ def _has_failed(instance: dg.DagsterInstance, run_key: str) -> bool:
     return bool(runs) and runs[0].status == dg.DagsterRunStatus.FAILURE
 
 
-def _runs_of(instance: dg.DagsterInstance, job_name: str, statuses: Sequence[dg.DagsterRunStatus]) -> list[str]:
-    runs = instance.get_runs(dg.RunsFilter(job_name=job_name, statuses=list(statuses)), limit=1)
+def _waiting(instance: dg.DagsterInstance, **match: Any) -> list[str]:
+    """A run of those that match which has not begun yet, if there is one."""
+    runs = instance.get_runs(dg.RunsFilter(statuses=_WAITING, **match), limit=1)
     return [run.run_id for run in runs]
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from domain_embed_pipeline.definitions import build_defs
 from domain_embed_pipeline.defs.assets.drops import DECISION_TAG, REASON_TAG
+from domain_embed_pipeline.defs.jobs import TRAINS
 from domain_embed_pipeline.defs.resources import Deployment
 from domain_embed_pipeline.defs.sensors import corpus_drop_sensor, retrain_sensor
 from domain_embed_pipeline.drops.decision import RetrainDecision
@@ -134,7 +135,7 @@ def test_a_drop_that_is_worth_a_training_starts_one(operation: Operation) -> Non
     request = operation.decided(result)
     assert isinstance(request, dg.RunRequest)
     assert request.tags[REASON_TAG] == decided["reason"]
-    waiting = dg.DagsterRun(job_name="retrain_and_promote_job", status=dg.DagsterRunStatus.NOT_STARTED)
+    waiting = dg.DagsterRun(job_name="retrain_and_promote_gpu_job", status=dg.DagsterRunStatus.NOT_STARTED, tags=TRAINS)
     operation.instance.add_run(waiting)
     skipped = operation.decided(result)
     assert isinstance(skipped, dg.SkipReason)

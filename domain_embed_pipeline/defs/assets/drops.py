@@ -8,6 +8,7 @@ import dagster as dg
 from domain_embed_pipeline.defs.assets.corpus import OWNERS
 from domain_embed_pipeline.defs.assets.serving import GROUP
 from domain_embed_pipeline.defs.config.drops import IndexingConfig, RetrainDecisionConfig
+from domain_embed_pipeline.defs.jobs import TRAINS
 from domain_embed_pipeline.defs.metadata import drops as metadata
 from domain_embed_pipeline.defs.resources import Deployment
 from domain_embed_pipeline.drops.decision import RetrainDecision, decide
@@ -56,7 +57,7 @@ def retrain_decision(
     new chunks when the ledger has any. The decision stands in this table and in the tags of its run;
     `retrain_sensor` acts on it.
     """
-    training = dg.RunsFilter(job_name="retrain_and_promote_job", statuses=[dg.DagsterRunStatus.STARTED])
+    training = dg.RunsFilter(tags=TRAINS, statuses=[dg.DagsterRunStatus.STARTED])
     is_training = bool(context.instance.get_runs(training, limit=1))
     novelty = measure_novelty(deployment.workspace, served_documents, is_training=is_training)
     decision = decide(novelty, settings=config.to_settings())
