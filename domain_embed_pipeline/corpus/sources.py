@@ -241,23 +241,43 @@ def _is_wanted(name: str, settings: CorpusSettings) -> bool:
 
 
 def _without_companions(files: list[SourceFile]) -> list[SourceFile]:
-    """Files less the queries, questions and judgments that lie beside a BEIR corpus."""
-    folders = {_folder(file) for file in files if file.document_id.rpartition("/")[2] == "corpus.jsonl"}
-    if not folders:
+    """Files less what lies beside a BEIR corpus: queries, questions, judgments, and in a whole BEIR set all others."""
+    corpora = {_folder(file) for file in files if _name(file) == "corpus.jsonl"}
+    if not corpora:
         return files
-    kept = [file for file in files if not _is_companion(file, folders)]
-    if len(kept) < len(files):
+    whole_sets = {_folder(file) for file in files if _name(file) == "queries.jsonl"} & corpora
+    others = [file for file in files if not _is_companion(file, corpora)]
+    beside = [file for file in others if _is_beside_set(file, whole_sets)]
+    if len(others) < len(files):
         logger.info(
-            "%d files beside a corpus.jsonl hold queries or judgments and are no documents", len(files) - len(kept)
+            "%d files beside a corpus.jsonl hold queries or judgments and are no documents", len(files) - len(others)
         )
-    return kept
+    if beside:
+        logger.warning(
+            "%d files beside the corpus.jsonl of a BEIR set are not read, such as %s: the set is one corpus. Move "
+            "documents that belong to it elsewhere, and name their folder.",
+            len(beside),
+            beside[0].document_id,
+        )
+    return [file for file in others if not _is_beside_set(file, whole_sets)]
 
 
-def _is_companion(file: SourceFile, corpus_folders: set[str]) -> bool:
+def _is_companion(file: SourceFile, corpora: set[str]) -> bool:
     path = PurePosixPath(file.document_id)
     if path.name in _BEIR_COMPANIONS:
-        return _folder(file) in corpus_folders
-    return path.suffix == ".tsv" and path.parent.name == "qrels" and str(path.parent.parent) in corpus_folders
+        return _folder(file) in corpora
+    return path.suffix == ".tsv" and path.parent.name == "qrels" and str(path.parent.parent) in corpora
+
+
+def _is_beside_set(file: SourceFile, whole_sets: set[str]) -> bool:
+    """Whether it lies in the folder of a whole set or under it, and is not its corpus."""
+    if not whole_sets or (_name(file) == "corpus.jsonl" and _folder(file) in whole_sets):
+        return False
+    return any(str(folder) in whole_sets for folder in PurePosixPath(file.document_id).parents)
+
+
+def _name(file: SourceFile) -> str:
+    return file.document_id.rpartition("/")[2]
 
 
 def _folder(file: SourceFile) -> str:

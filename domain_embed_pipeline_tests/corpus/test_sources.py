@@ -135,6 +135,22 @@ def test_queries_and_judgments_beside_a_beir_corpus_are_no_documents(tmp_path: P
     assert list(listed(tmp_path)) == ["beir/corpus.jsonl", "queries.jsonl"]
 
 
+def test_of_a_whole_beir_set_only_the_corpus_is_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(
+        tmp_path,
+        "beir/corpus.jsonl",
+        "beir/queries.jsonl",
+        "beir/LICENSE.txt",
+        "beir/META.json",
+        "beir/raw/a.md",
+        "half/corpus.jsonl",
+        "half/notes.md",
+        "other.md",
+    )
+    assert list(listed(tmp_path)) == ["beir/corpus.jsonl", "half/corpus.jsonl", "half/notes.md", "other.md"]
+    assert "3 files beside the corpus.jsonl of a BEIR set are not read, such as beir/LICENSE.txt" in caplog.text
+
+
 def test_a_file_that_grew_over_the_limit_is_not_read_to_its_end(tmp_path: Path) -> None:
     write(tmp_path, "a.md")
     (file,) = list_files(str(tmp_path), settings=SETTINGS)
