@@ -9,7 +9,7 @@ from pathlib import Path
 
 from domain_embed_pipeline.corpus.changes import compare_corpora
 from domain_embed_pipeline.errors import CorpusError
-from domain_embed_pipeline.evaluation.records import RECALL_KS, Evaluation, QueryResult, means
+from domain_embed_pipeline.evaluation.records import RECALL_KS, Comparison, Evaluation, QueryResult, means
 from domain_embed_pipeline.records import Corpus
 from domain_embed_pipeline.serving.live import live_collection
 from domain_embed_pipeline.workspace import Workspace
@@ -42,11 +42,16 @@ class Status:
     served_recall: dict[str, float]
     drift: CorpusDrift | None
     """None when the corpus cannot be read, was never materialized, or was not looked at."""
+    base_can_serve: bool = False
+    """Whether nothing is live and a candidate was judged: the base model may serve until one is better."""
 
     def lines(self) -> list[str]:
         """For a person."""
         if self.collection is None:
-            return [f"Nothing is live behind the alias {self.alias}.", "Start with: domain-embed run"]
+            nothing = f"Nothing is live behind the alias {self.alias}."
+            if self.base_can_serve:
+                return [nothing, "Serve the base model meanwhile: domain-embed run --job serve_base_job"]
+            return [nothing, "Start with: domain-embed run"]
         figures = ", ".join(
             f"{name.replace('recall_at_', 'Recall@')} {value:.3f}" for name, value in self.recall.items()
         )
@@ -79,7 +84,8 @@ def read_status(workspace: Workspace, *, with_drift: bool = True) -> Status:
             live = live_collection(client, alias)
     drift = _drift(workspace) if with_drift else None
     if live is None:
-        return Status(alias, None, None, (), None, None, 0, None, None, {}, {}, drift)
+        was_judged = workspace.stored(Comparison, "model_comparison") is not None
+        return Status(alias, None, None, (), None, None, 0, None, None, {}, {}, drift, base_can_serve=was_judged)
     evaluation = workspace.stored(Evaluation, "finetuned_evaluation")
     judged = evaluation if evaluation and evaluation.model_version == live.model_version else None
     return Status(

@@ -55,6 +55,11 @@ class World:
             raise_on_error=False,
         )
 
+    def serve_base(self) -> bool:
+        """Whether `serve_base_job` went through, with the config that it comes with."""
+        job = build_defs({"deployment": self.deployment}).resolve_job_def("serve_base_job")
+        return job.execute_in_process(instance=self.instance, run_config=job.run_config, raise_on_error=False).success
+
     def judge(self, name: str) -> tuple[Verdict, bool]:
         """Verdict on the model in the folder `name` as candidate, and whether all the rest of the run went through."""
         workspace = self.deployment.workspace
@@ -137,14 +142,20 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 @pytest.mark.slow
-def test_harmed_copied_and_good_models_get_their_verdict_and_only_the_good_one_goes_live(world: World) -> None:
+def test_of_harmed_copied_and_good_models_only_the_good_one_takes_the_place_of_the_base(world: World) -> None:
     assert world.materialize(BEFORE_TRAINING).success
     assert world.judge("harmed") == ("worse", False)
     assert world.judge("copy") == ("not_shown", False)
-    assert read_status(world.deployment.workspace).collection is None
+    nothing = read_status(world.deployment.workspace)
+    assert nothing.collection is None
+    assert any("serve_base_job" in line for line in nothing.lines())
+    assert world.serve_base()
+    assert read_status(world.deployment.workspace).model_version == world.deployment.workspace.base_model.model_version
+    assert world.judge("copy") == ("not_shown", False)
     assert world.judge("good") == ("better", True)
     live = read_status(world.deployment.workspace)
     assert live.model_version == "model-good"
+    assert not world.serve_base()
     # Judged against what is live now, the harmed one is still refused and the good one stays.
     assert world.judge("harmed") == ("worse", False)
     assert read_status(world.deployment.workspace).collection == live.collection

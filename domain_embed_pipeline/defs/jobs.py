@@ -70,6 +70,15 @@ promote_job = dg.define_asset_job(
     tags=EXCLUSIVE,
 )
 
+serve_base_job = dg.define_asset_job(
+    name="serve_base_job",
+    selection=dg.AssetSelection.assets("serving_evaluation", "serving_collection", "serving_alias").without_checks(),
+    description="Serves the base model in its best mode while nothing is live: for the time until a candidate is shown "
+    "to be better. It replaces nothing that serves.",
+    config={"ops": {"serving_collection": {"config": {"model": "base"}}}},
+    tags=EXCLUSIVE,
+)
+
 reindex_job = dg.define_asset_job(
     name="reindex_job",
     selection=dg.AssetSelection.assets(
@@ -100,6 +109,7 @@ ALL_JOBS = [
     index_new_documents_job,
     evaluate_job,
     promote_job,
+    serve_base_job,
     reindex_job,
     rollback_alias_job,
 ]

@@ -61,7 +61,10 @@ def decision_to_serve(
     comparison: Comparison,
     override_reason: str | None = None,
 ) -> PromotionDecision:
-    """The decision that lets a collection go live: no verdict is asked for while model and retrieval mode stay.
+    """The decision that lets a collection go live.
+
+    No verdict is asked for while model and retrieval mode stay, nor of the base model where nothing is live yet: it is
+    what readers would have without any training.
 
     Args:
         collection: What the alias would move to.
@@ -73,12 +76,18 @@ def decision_to_serve(
         PromotionRefusedError: If the collection is of another model than the live one and its verdict does not pass.
         ConfigurationError: If the reason for an override is blank.
     """
-    if not live.serves(collection):
-        return require_promotable(comparison, override_reason=override_reason, collection=collection)
+    if live.serves(collection):
+        return _without_verdict(collection, "unchanged", f"the live model, for the corpus {collection.corpus_version}")
+    if live.collection is None and collection.model_version == comparison.against_base.reference_model_version:
+        return _without_verdict(collection, "base", "the base model in its best mode, since nothing was live")
+    return require_promotable(comparison, override_reason=override_reason, collection=collection)
+
+
+def _without_verdict(collection: ServingCollection, verdict: str, reason: str) -> PromotionDecision:
     return PromotionDecision(
         model_version=collection.model_version,
-        verdict="unchanged",
-        reason=f"the live model, for the corpus {collection.corpus_version}",
+        verdict=verdict,
+        reason=reason,
         certificate_passed=True,
         overridden=False,
         override_reason=None,

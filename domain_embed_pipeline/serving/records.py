@@ -138,7 +138,8 @@ class PromotionDecision:
 
     model_version: str
     verdict: str
-    """That of the comparison; `unchanged` where the model stays and only its index is built anew."""
+    """That of the comparison; `unchanged` where the model stays and only its index is built anew, `base` where the base
+    model is the first to serve."""
     reason: str
     certificate_passed: bool
     overridden: bool

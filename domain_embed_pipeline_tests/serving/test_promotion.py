@@ -6,7 +6,8 @@ import pytest
 
 from domain_embed_pipeline.errors import ConfigurationError, PromotionRefusedError
 from domain_embed_pipeline.evaluation.records import Comparison, ReferenceComparison, Verdict
-from domain_embed_pipeline.serving.promotion import require_promotable
+from domain_embed_pipeline.serving.live import ServingEvaluation
+from domain_embed_pipeline.serving.promotion import decision_to_serve, require_promotable
 from domain_embed_pipeline.serving.records import ServingCollection
 from domain_embed_pipeline_tests.serving.scenario import DENSE, HYBRID, WordEncoder
 
@@ -106,3 +107,17 @@ def test_no_reason_makes_up_for_having_judged_something_else(change: dict[str, o
     other = replace(COLLECTION, **change)  # type: ignore[arg-type]
     with pytest.raises(PromotionRefusedError, match="the comparison judged"):
         require_promotable(comparison(), collection=other, override_reason="trust me")
+
+
+BASE = replace(COLLECTION, model_version="base", collection="manuals__base__corpus-1")
+
+
+def test_the_base_model_may_be_the_first_to_serve_without_a_verdict() -> None:
+    decision = decision_to_serve(BASE, live=ServingEvaluation(None, None), comparison=comparison("not_shown"))
+    assert (decision.model_version, decision.verdict, decision.overridden) == ("base", "base", False)
+
+
+def test_the_base_model_takes_nobodys_place() -> None:
+    live = ServingEvaluation("manuals__model-0__corpus-1", None)
+    with pytest.raises(PromotionRefusedError, match="the comparison judged"):
+        decision_to_serve(BASE, live=live, comparison=comparison("not_shown"))

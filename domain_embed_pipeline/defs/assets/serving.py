@@ -30,15 +30,23 @@ def serving_collection(
     training_pairs: TrainingPairs,
     evaluation_set: EvaluationSet,
     finetuned_evaluation: Evaluation,
+    expanded_baseline_evaluation: Evaluation,
     serving_evaluation: ServingEvaluation,
 ) -> dg.MaterializeResult[ServingCollection]:
     """The whole corpus, encoded by the candidate, in a collection of its own beside the live one.
 
     It is verified before anybody may be sent to it: ids, configuration, vectors, and the Recall@k that FAISS gave.
-    With `model: live` (`reindex_job`) it is the live model's index for the corpus as it is now.
+    With `model: live` (`reindex_job`) it is the live model's index for the corpus as it is now, with `model: base`
+    (`serve_base_job`) that of the base model.
     """
     workspace = deployment.workspace
-    evaluation = serving_evaluation.require_live() if config.model == "live" else finetuned_evaluation
+    match config.model:
+        case "candidate":
+            evaluation = finetuned_evaluation
+        case "live":
+            evaluation = serving_evaluation.require_live()
+        case "base":
+            evaluation = expanded_baseline_evaluation
     with tried_again_later(), workspace.open_store() as store:
         collection = build_verified_collection(
             store,
@@ -72,8 +80,8 @@ def serving_alias(
 ) -> dg.MaterializeResult[AliasSwap]:
     """The alias that readers query, moved in one call, if and only if the verdict and the certificate pass.
 
-    The verdict is read here once more; none is needed where only the index of the live model is new. The swap is
-    refused when somebody else moved the alias since the comparison.
+    The verdict is read here once more; none is needed where only the index of the live model is new, or where the base
+    model is the first to serve. The swap is refused when somebody else moved the alias since the comparison.
     Documents that came, changed or went during the build are brought in before and after it.
     """
     decision = decision_to_serve(

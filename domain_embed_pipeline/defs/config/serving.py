@@ -9,9 +9,10 @@ from pydantic import Field
 class CollectionConfig(dg.Config):
     """Whose vectors the collection holds."""
 
-    model: Literal["candidate", "live"] = Field(
+    model: Literal["candidate", "live", "base"] = Field(
         default="candidate", description="`live` rebuilds the index of the model that serves, for the corpus as it is "
-        "now; no verdict is needed, since the model stays."
+        "now; no verdict is needed, since the model stays. `base` is the base model in its best mode, which may go "
+        "live only while nothing is."
     )  # fmt: skip
 
 
