@@ -33,7 +33,8 @@ GRAPH = {
         "finetuned_evaluation", "alternatives",
     },
     "serving_collection": {
-        "corpus_chunks", "training_pairs", "evaluation_set", "expanded_baseline_evaluation", "finetuned_evaluation", "serving_evaluation",
+        "corpus_chunks", "training_pairs", "evaluation_set", "expanded_baseline_evaluation", "finetuned_evaluation",
+        "serving_evaluation",
         "model_comparison",
     },
     "serving_alias": {"serving_collection", "serving_evaluation", "model_comparison"},
