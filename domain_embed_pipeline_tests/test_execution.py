@@ -6,17 +6,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
-from typing import cast
 
 import dagster as dg
 import pytest
-from dagster._utils.error import SerializableErrorInfo
 
 from domain_embed_pipeline.defs.execution import (
     PID_TAG,
     RunEvent,
-    cause_of_failure,
     config_of_job,
     end_dead_runs,
     open_instance,
@@ -43,12 +39,6 @@ def test_the_instance_has_the_projects_pools_and_no_telemetry(home: Path) -> Non
 def test_a_job_brings_the_run_config_it_was_defined_with() -> None:
     assert config_of_job("reindex_job") == {"ops": {"serving_collection": {"config": {"model": "live"}}}}
     assert config_of_job("evaluate_job") == {}
-
-
-def test_a_step_that_was_killed_says_what_to_do() -> None:
-    error = SerializableErrorInfo("dagster...ChildProcessCrashException\n", [], "ChildProcessCrashException")
-    failure = SimpleNamespace(step_failure_data=SimpleNamespace(error=error))
-    assert "Fix: run again" in cause_of_failure(cast(dg.DagsterEvent, failure))
 
 
 def test_a_home_that_is_set_up_otherwise_stays_as_it_is(home: Path) -> None:

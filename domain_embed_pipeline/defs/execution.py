@@ -1,7 +1,7 @@
 """Running jobs from outside the web UI, on the same instance, so that every run is seen there.
 
-What belongs here: the instance, starting a job in Dagster's multiprocess executor, following it. What does not: how
-progress looks (the CLI).
+What belongs here: the instance, starting a job in Dagster's multiprocess executor, following it. What does not: why a
+step failed (`failures`), how progress looks (the CLI).
 """
 
 import copy
@@ -15,6 +15,8 @@ from typing import Any
 
 import dagster as dg
 from dagster._core.storage.runs import SqliteRunStorage
+
+from domain_embed_pipeline.defs.failures import cause_of_failure
 
 PID_TAG = "domain_embed/pid"
 _UNFINISHED = [
@@ -239,16 +241,3 @@ class _Follower:
         if check.severity == dg.AssetCheckSeverity.ERROR:
             self.failed_checks.append(check.check_name)
         return RunEvent("check_failed", check.asset_key.to_user_string(), line)
-
-
-def cause_of_failure(event: dg.DagsterEvent) -> str:
-    """The innermost message of a step failure, which is what the library raised."""
-    error = event.step_failure_data.error
-    while error is not None and error.cause is not None:
-        error = error.cause
-    if error is not None and error.cls_name == "ChildProcessCrashException":
-        return (
-            "The step's process was ended from outside; mostly the system's memory had run out. Fix: run again, what "
-            "is stored is found; close other programs, or lower mini_batch_size and max_length."
-        )
-    return error.message.strip() if error is not None else ""

@@ -1,12 +1,12 @@
 """Sensors over runs: people hear of a failure, and a run that waits for batches goes on when they are done.
 
 What belongs here: what follows from how a run ended. What does not: what starts runs from outside (`sensors`,
-`schedules`), the ways a notice goes (`notifying`).
+`schedules`), why a step failed (`failures`), the ways a notice goes (`notifying`).
 """
 
 import dagster as dg
 
-from domain_embed_pipeline.defs.execution import cause_of_failure
+from domain_embed_pipeline.defs.failures import cause_of_failure
 from domain_embed_pipeline.defs.jobs import retrain_and_promote_job
 from domain_embed_pipeline.defs.resources import Deployment
 from domain_embed_pipeline.ids import digest_of
