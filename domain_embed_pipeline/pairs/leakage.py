@@ -1,7 +1,7 @@
 """Overlap between training pairs and evaluation queries: three detectors for texts, one for held-out chunks.
 
-What belongs here: finding it and certifying what is left. What does not: removing it (`training_pairs`). Only training
-is ever cleaned; the evaluation set stays as it is.
+What belongs here: finding it and certifying what is left. What does not: removing it (`training_pairs`), where
+overlap becomes a leak (`leakage_settings`). Only training is ever cleaned; the evaluation set stays as it is.
 
 A training pair gives a query away by its anchor, and for adjacent sentences by either sentence. A passage that merely
 contains the words of a query is the corpus, which every model sees.
@@ -12,10 +12,11 @@ from __future__ import annotations
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 
 from domain_embed_pipeline.encoding.spec import Encoder
 from domain_embed_pipeline.ids import digest_of_json, version_of
+from domain_embed_pipeline.pairs.leakage_settings import LeakageSettings
 from domain_embed_pipeline.pairs.paraphrases import ParaphraseIndex
 from domain_embed_pipeline.pairs.query_overlap import OverlapIndex
 from domain_embed_pipeline.pairs.records import Detector, DetectorCount, Leak, LeakageCertificate
@@ -25,36 +26,6 @@ from domain_embed_pipeline.records import EvaluationQuery, EvaluationSet, Traini
 logger = logging.getLogger(__name__)
 
 DETECTORS: tuple[Detector, ...] = ("exact", "shingle", "embedding", "held_out_chunk")
-
-
-@dataclass(frozen=True, slots=True)
-class LeakageSettings:
-    """Where overlap becomes a leak."""
-
-    changed_words_per_ten: float = 1.0
-    """Words in ten of a query that a reworded copy may have changed (never less than one word), and that the copy may
-    have of its own; the order does not count. Counts about passages that answer the query: about another passage a
-    changed word makes another question. More takes questions of one pattern for one question."""
-    pattern_texts: int = 5
-    """Different texts, the two included, that may hold all the shared words; more make them a pattern of asking ("What
-    are the symptoms of ...?"). Lower misses a query that leaked in many variants."""
-    distinctiveness: float = 1.25
-    """How rare the shared words must be together, as a multiple of ln(texts); lower takes "What causes A?" and "What
-    causes B?" for one question, higher misses short queries with one changed word."""
-    quoted_share: float = 0.8
-    """Share of a query's word pairs (in order) that make it a quotation within an anchor of any length."""
-    quoted_minimum_words: int = 5
-    """Queries with fewer words are no quotation: three terms in a row stand in many sentences."""
-    embedding_similarity: float = 0.95
-    """Cosine from which an anchor is a paraphrase whatever passage it is about; at 0.9 "stages of acute leukaemia" and
-    "stages of chronic leukaemia" are one question. Raised by itself for models whose cosines are all high (e5)."""
-    same_answer_similarity: float = 0.9
-    """Cosine from which an anchor about a passage that answers the query is a paraphrase; lowered by what follows."""
-    same_answer_quantile: float = 0.98
-    """About a passage that answers the query, nearer to the query than this share of the questions of one passage are
-    to each other is a paraphrase too. Lower takes different questions about one passage for one; 1 switches it off."""
-    samples_per_detector: int = 20
-    """Examples kept for a person to look at."""
 
 
 def find_leaks(

@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING
 
 from domain_embed_pipeline.encoding.spec import Encoder
 from domain_embed_pipeline.encoding.vectors import unit_length
+from domain_embed_pipeline.pairs.leakage_settings import LeakageSettings
 from domain_embed_pipeline.pairs.records import Leak
 from domain_embed_pipeline.records import EvaluationSet, TrainingPair
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from domain_embed_pipeline.pairs.leakage import LeakageSettings
 
 _TEXTS_AT_ONCE = 4096
 _SAMPLED_PASSAGES = 300

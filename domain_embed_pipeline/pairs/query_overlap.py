@@ -10,13 +10,10 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
+from domain_embed_pipeline.pairs.leakage_settings import LeakageSettings
 from domain_embed_pipeline.pairs.shingles import words_of
 from domain_embed_pipeline.records import EvaluationQuery
-
-if TYPE_CHECKING:
-    from domain_embed_pipeline.pairs.leakage import LeakageSettings
 
 
 class OverlapIndex:

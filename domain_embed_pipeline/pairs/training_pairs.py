@@ -20,7 +20,8 @@ from domain_embed_pipeline.pairs.filters.chain import all_filters, apply_filters
 from domain_embed_pipeline.pairs.filters.judged import PairJudge
 from domain_embed_pipeline.pairs.filters.memo import VerdictMemo
 from domain_embed_pipeline.pairs.filters.settings import FilterSettings
-from domain_embed_pipeline.pairs.leakage import DETECTORS, LeakageSettings, certify, find_leaks
+from domain_embed_pipeline.pairs.leakage import DETECTORS, certify, find_leaks
+from domain_embed_pipeline.pairs.leakage_settings import LeakageSettings
 from domain_embed_pipeline.pairs.records import (
     DropCount,
     FilterResult,

@@ -10,7 +10,7 @@ from domain_embed_pipeline.bench.ingredients import FIRST, SECOND, IngredientSet
 from domain_embed_pipeline.bench.records import BenchSettings
 from domain_embed_pipeline.bench.table import print_ingredients
 from domain_embed_pipeline.cli import app
-from domain_embed_pipeline.pairs.leakage import LeakageSettings
+from domain_embed_pipeline.pairs.leakage_settings import LeakageSettings
 from domain_embed_pipeline.pairs.training_pairs import TrainingPairSettings
 from domain_embed_pipeline.registry.versions import ModelRegistry
 from domain_embed_pipeline.training.settings import MiningSettings, TrainingSettings

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain_embed_pipeline.pairs.leakage import LeakageSettings, certificate_digest, certify, find_leaks
+from domain_embed_pipeline.pairs.leakage import certificate_digest, certify, find_leaks
+from domain_embed_pipeline.pairs.leakage_settings import LeakageSettings
 from domain_embed_pipeline.pairs.records import Leak
 from domain_embed_pipeline.records import TrainingPair
 from domain_embed_pipeline_tests.pairs.helpers import SynonymEncoder, evaluation_set_of, pair_of

@@ -11,7 +11,8 @@ import pytest
 
 from domain_embed_pipeline.encoding.base_models import resolve_base_model
 from domain_embed_pipeline.encoding.spec import EncoderSpec
-from domain_embed_pipeline.pairs.leakage import LeakageSettings, find_leaks
+from domain_embed_pipeline.pairs.leakage import find_leaks
+from domain_embed_pipeline.pairs.leakage_settings import LeakageSettings
 from domain_embed_pipeline.records import TrainingPair
 from domain_embed_pipeline_tests.conftest import ROOT
 from domain_embed_pipeline_tests.pairs.helpers import evaluation_set_of, pair_of

@@ -8,7 +8,7 @@ from pydantic import Field
 from domain_embed_pipeline.defs.profiles import defaults_of
 from domain_embed_pipeline.pairs.evaluation_sets import EvaluationSetSettings
 from domain_embed_pipeline.pairs.filters.settings import FILTER_NAMES, FilterSettings
-from domain_embed_pipeline.pairs.leakage import LeakageSettings
+from domain_embed_pipeline.pairs.leakage_settings import LeakageSettings
 from domain_embed_pipeline.pairs.structural import StructuralSettings
 from domain_embed_pipeline.pairs.training_pairs import TrainingPairSettings
 from domain_embed_pipeline.questions.settings import QuestionSettings
