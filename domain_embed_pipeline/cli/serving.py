@@ -78,7 +78,8 @@ def serve(
 
     DOMAIN_EMBED_API_KEYS (separated by commas) closes it to everybody else. A swap is noticed without a restart.
     """
-    from domain_embed_pipeline.serving.service import ServiceSettings, run_service
+    from domain_embed_pipeline.serving.service import run_service
+    from domain_embed_pipeline.serving.service_settings import ServiceSettings
 
     workspace = open_workspace()
     keys = tuple(key.get_secret_value() for key in workspace.settings.service_keys)

@@ -1,6 +1,7 @@
 """Routes of the search service: `/search`, `/v1/embeddings`, `/v1/models`, `/health`, `/metrics`.
 
-What belongs here: HTTP in, HTTP out. What does not: search (`retriever`), batching (`batching`), bounds (`service`).
+What belongs here: HTTP in, HTTP out. What does not: search (`retriever`), batching (`batching`), bounds
+(`service_settings`).
 
 No answer repeats what was sent or says where anything lies on disk; details go to the log.
 """
@@ -28,7 +29,7 @@ from domain_embed_pipeline.serving.batching import MicroBatcher, QueueFullError
 from domain_embed_pipeline.serving.body_limit import BodyLimit
 from domain_embed_pipeline.serving.records import SearchHit, SearchRequest
 from domain_embed_pipeline.serving.retriever import Retriever, is_text, require_sound
-from domain_embed_pipeline.serving.service import ServiceSettings
+from domain_embed_pipeline.serving.service_settings import ServiceSettings
 
 logger = logging.getLogger(__name__)
 

@@ -19,7 +19,8 @@ from fastapi.testclient import TestClient
 
 from domain_embed_pipeline.errors import ConfigurationError
 from domain_embed_pipeline.serving.retriever import Retriever
-from domain_embed_pipeline.serving.service import ServiceSettings, create_app
+from domain_embed_pipeline.serving.service import create_app
+from domain_embed_pipeline.serving.service_settings import ServiceSettings
 from domain_embed_pipeline.serving.store import QdrantSettings
 from domain_embed_pipeline_tests.serving.conftest import Place
 from domain_embed_pipeline_tests.serving.scenario import (
