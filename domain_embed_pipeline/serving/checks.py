@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from domain_embed_pipeline.encoding.sparse import SparseEncoder
@@ -20,38 +19,16 @@ from domain_embed_pipeline.serving.metadata import read_metadata
 from domain_embed_pipeline.serving.payload import DENSE_VECTOR, DIGEST_KEY, INDEXED_KEYS, SPARSE_VECTOR, payload_of
 from domain_embed_pipeline.serving.querying import request_of, run_queries, search_params
 from domain_embed_pipeline.serving.records import CheckResult, CollectionPlan
-from domain_embed_pipeline.serving.retries import RetryPolicy
-from domain_embed_pipeline.serving.store import is_embedded
+from domain_embed_pipeline.serving.verification_inputs import Subject, VerificationInputs, VerificationSettings
 
 if TYPE_CHECKING:
     import numpy as np
-    from qdrant_client import QdrantClient
-
-    from domain_embed_pipeline.serving.verification import VerificationInputs, VerificationSettings
 
 RECALL_AT = 10
 _COSINE_TOLERANCE = 1e-4
 """float32 sums in another order differ by about 1e-6; a wrong vector by far more."""
 _STRICT_MODE_STATUSES = (400, 403)
 _QUERY_BATCH = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """The collection under check."""
-
-    client: QdrantClient
-    collection: str
-    retries: RetryPolicy
-
-    @property
-    def embedded(self) -> bool:
-        """Whether the store is exact, unindexed and always green."""
-        return is_embedded(self.client)
-
-    def info(self) -> Any:
-        """Qdrant's description of the collection."""
-        return self.retries.run(f"state of {self.collection}", lambda: self.client.get_collection(self.collection))
 
 
 def configuration(subject: Subject, plan: CollectionPlan) -> CheckResult:

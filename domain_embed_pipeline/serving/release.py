@@ -27,7 +27,8 @@ from domain_embed_pipeline.serving.records import (
     ServingCollection,
 )
 from domain_embed_pipeline.serving.retries import RetryPolicy
-from domain_embed_pipeline.serving.verification import VerificationInputs, verify_collection
+from domain_embed_pipeline.serving.verification import verify_collection
+from domain_embed_pipeline.serving.verification_inputs import VerificationInputs
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient

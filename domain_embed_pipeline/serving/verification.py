@@ -1,7 +1,7 @@
 """Whether a new collection is what was planned, asked before anybody queries it.
 
-What belongs here: checks of one collection against its plan, its chunks and the offline evaluation. What does not:
-whether its model is better (`evaluation`).
+What belongs here: which checks are run on one collection, and what follows. What does not: the checks (`checks`), what
+they are given (`verification_inputs`), whether its model is better (`evaluation`).
 
 Every check runs even after one failed, so that one error names all that is wrong. Only a full pass marks the
 collection as verified, and the alias moves to nothing else.
@@ -12,69 +12,22 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from domain_embed_pipeline.encoding.spec import Encoder
 from domain_embed_pipeline.errors import DomainEmbedError, VerificationError
-from domain_embed_pipeline.evaluation.records import QueryResult
-from domain_embed_pipeline.records import Chunk
 from domain_embed_pipeline.serving import checks
 from domain_embed_pipeline.serving.contents import point_count
 from domain_embed_pipeline.serving.metadata import write_metadata
-from domain_embed_pipeline.serving.records import CheckResult, CollectionPlan, ServingCollection, VerificationReport
+from domain_embed_pipeline.serving.records import CheckResult, ServingCollection, VerificationReport
 from domain_embed_pipeline.serving.retries import RetryPolicy
 from domain_embed_pipeline.serving.store import is_embedded, persist
+from domain_embed_pipeline.serving.verification_inputs import Subject, VerificationInputs, VerificationSettings
 
 if TYPE_CHECKING:
-    import numpy as np
     from qdrant_client import QdrantClient
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class VerificationSettings:
-    """How hard to look. Lower bounds let a worse index through."""
-
-    vector_sample: int = 200
-    """Stored vectors that are read back and compared."""
-    recall_queries: int = 100
-    minimum_index_recall: float = 0.95
-    """Of the approximate index against exact search, at 10."""
-    golden_queries: int = 500
-    """At most so many queries of the evaluation are asked again."""
-    golden_tolerance: float = 0.01
-    """Largest accepted difference between Recall@10 here and offline; one query's worth is always accepted."""
-    latency_ratio: float = 2.0
-    """p95 of the new collection over that of the live one, and over the growth of the corpus where it grew."""
-    latency_floor_ms: float = 50.0
-    """No p95 below this is held against the collection: ratios of small times are noise."""
-    latency_queries: int = 50
-    green_timeout_s: float = 3_600.0
-    """How long the server may take to index."""
-    green_poll_s: float = 1.0
-    stable_greens: int = 3
-    """Greens in a row: the status can be green before the first optimisation is scheduled."""
-    seed: int = 0
-    sleep: Callable[[float], None] = time.sleep
-
-
-@dataclass(frozen=True, slots=True)
-class VerificationInputs:
-    """What the collection is compared with."""
-
-    plan: CollectionPlan
-    chunks: Sequence[Chunk]
-    vectors: np.ndarray
-    """As handed to `build_collection`, shape (len(chunks), dimension)."""
-    encoder: Encoder | None = None
-    """Encodes the golden queries; needed when there are any."""
-    golden: Sequence[QueryResult] = ()
-    """`Evaluation.served_query_results` of the same model, mode and corpus."""
-    live_collection: str | None = None
-    """What serves now; its latency is the yardstick."""
 
 
 def verify_collection(
@@ -125,7 +78,7 @@ def inspect_collection(
         StoreUnavailableError: If the server stops answering; that says nothing about the collection.
     """
     started = time.monotonic()
-    subject = checks.Subject(client=client, collection=collection, retries=retries)
+    subject = Subject(client=client, collection=collection, retries=retries)
     planned: list[tuple[str, Callable[[], CheckResult]]] = [
         ("configuration", lambda: checks.configuration(subject, inputs.plan)),
         ("metadata", lambda: checks.metadata(subject, inputs.plan)),

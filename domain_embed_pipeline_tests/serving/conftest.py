@@ -16,7 +16,8 @@ from domain_embed_pipeline.serving.collection import build_collection
 from domain_embed_pipeline.serving.metadata import write_metadata
 from domain_embed_pipeline.serving.records import CollectionPlan, ServingCollection
 from domain_embed_pipeline.serving.store import QdrantSettings, open_store
-from domain_embed_pipeline.serving.verification import VerificationInputs, VerificationSettings, verify_collection
+from domain_embed_pipeline.serving.verification import verify_collection
+from domain_embed_pipeline.serving.verification_inputs import VerificationInputs, VerificationSettings
 from domain_embed_pipeline_tests.serving.qdrant_double import QdrantDouble, running_double
 from domain_embed_pipeline_tests.serving.scenario import ALIAS, QUICK, WordEncoder, texts_of
 

@@ -10,7 +10,8 @@ from domain_embed_pipeline.evaluation.records import QueryResult, RetrievalMode
 from domain_embed_pipeline.ids import point_id_of
 from domain_embed_pipeline.serving.metadata import read_metadata
 from domain_embed_pipeline.serving.records import BuildSettings, CheckResult, ServingCollection, VerificationReport
-from domain_embed_pipeline.serving.verification import VerificationInputs, inspect_collection, verify_collection
+from domain_embed_pipeline.serving.verification import inspect_collection, verify_collection
+from domain_embed_pipeline.serving.verification_inputs import VerificationInputs
 from domain_embed_pipeline_tests.serving.conftest import QUICK_LOOK, Workplace
 from domain_embed_pipeline_tests.serving.qdrant_double import QdrantDouble
 from domain_embed_pipeline_tests.serving.scenario import (
