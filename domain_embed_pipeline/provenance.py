@@ -18,7 +18,8 @@ from domain_embed_pipeline.registry.learned import (
     versions_without_record,
 )
 from domain_embed_pipeline.registry.lineage import LineageEvent
-from domain_embed_pipeline.registry.versions import ModelRegistry, ModelVersion
+from domain_embed_pipeline.registry.manifest import ModelVersion
+from domain_embed_pipeline.registry.versions import ModelRegistry
 from domain_embed_pipeline.serving.contents import documents_in
 from domain_embed_pipeline.serving.live import live_collection
 from domain_embed_pipeline.serving.metadata import CollectionMetadata, collections_of

@@ -22,7 +22,8 @@ from domain_embed_pipeline.questions.ledger import Ledger
 from domain_embed_pipeline.records import Corpus
 from domain_embed_pipeline.registry.base import register_base_model
 from domain_embed_pipeline.registry.lineage import LineageLog
-from domain_embed_pipeline.registry.versions import ModelRegistry, ModelVersion
+from domain_embed_pipeline.registry.manifest import ModelVersion
+from domain_embed_pipeline.registry.versions import ModelRegistry
 from domain_embed_pipeline.serving.live import live_collection
 from domain_embed_pipeline.serving.records import BuildSettings
 from domain_embed_pipeline.serving.retriever import Retriever

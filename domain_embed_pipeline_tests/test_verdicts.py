@@ -16,7 +16,7 @@ from domain_embed_pipeline.defs.resources import Deployment
 from domain_embed_pipeline.encoding.fingerprint import fingerprinted, folder_digest
 from domain_embed_pipeline.evaluation.records import Comparison, Verdict
 from domain_embed_pipeline.questions.imports import import_questions
-from domain_embed_pipeline.registry.versions import ModelVersion
+from domain_embed_pipeline.registry.manifest import ModelVersion
 from domain_embed_pipeline.status import read_status
 from domain_embed_pipeline.tables import save_record
 from domain_embed_pipeline.training.stages import CandidateResult

@@ -30,7 +30,8 @@ from domain_embed_pipeline.questions.generation import generate_questions
 from domain_embed_pipeline.questions.imports import import_questions
 from domain_embed_pipeline.questions.settings import QuestionSettings
 from domain_embed_pipeline.records import Corpus, DocumentSplits, EvaluationSet
-from domain_embed_pipeline.registry.versions import ModelRegistry, ModelVersion
+from domain_embed_pipeline.registry.manifest import ModelVersion
+from domain_embed_pipeline.registry.versions import ModelRegistry
 from domain_embed_pipeline.settings import DeploymentSettings
 from domain_embed_pipeline.training.stages import TrainingInputs
 from domain_embed_pipeline.workspace import Workspace

@@ -32,7 +32,7 @@ from domain_embed_pipeline.evaluation.statistics import paired_differences
 from domain_embed_pipeline.evaluation.words import metric_name
 from domain_embed_pipeline.pairs.records import TrainingPairs
 from domain_embed_pipeline.pairs.training_pairs import PairCandidates, TrainingPairSettings
-from domain_embed_pipeline.registry.versions import ModelVersion
+from domain_embed_pipeline.registry.manifest import ModelVersion
 from domain_embed_pipeline.training.negatives import mine_hard_negatives
 from domain_embed_pipeline.training.settings import CandidateSettings, MiningSettings, TrainingSettings
 from domain_embed_pipeline.training.stages import TrainingInputs, blend_version, train_stage_one, train_stage_two

@@ -28,7 +28,7 @@ from domain_embed_pipeline.evaluation.evaluate import clusters_of_chunks, evalua
 from domain_embed_pipeline.evaluation.records import Evaluation, QueryResult
 from domain_embed_pipeline.evaluation.words import mode_name
 from domain_embed_pipeline.pairs.records import TrainingPairs
-from domain_embed_pipeline.registry.versions import ModelVersion
+from domain_embed_pipeline.registry.manifest import ModelVersion
 from domain_embed_pipeline.training.negatives import mine_hard_negatives
 from domain_embed_pipeline.training.settings import MINIMUM_PAIRS, CandidateSettings, MiningSettings, TrainingSettings
 from domain_embed_pipeline.training.stages import (

@@ -27,7 +27,7 @@ from domain_embed_pipeline.bench.tutorial import has_plain_questions
 from domain_embed_pipeline.encoding.base_models import resolve_base_model
 from domain_embed_pipeline.errors import ConfigurationError, EvaluationSetError
 from domain_embed_pipeline.pairs.beir import read_queries
-from domain_embed_pipeline.registry.versions import library_versions
+from domain_embed_pipeline.registry.manifest import library_versions
 from domain_embed_pipeline.tables import from_plain
 
 _NEEDED = ("corpus.jsonl", "queries.jsonl", "qrels/test.tsv")

@@ -11,7 +11,7 @@ from domain_embed_pipeline.evaluation.vocabulary import nearest_terms, specific_
 from domain_embed_pipeline.pairs.records import LeakageCertificate
 from domain_embed_pipeline.questions.generation import GeneratedQuestions
 from domain_embed_pipeline.records import Corpus
-from domain_embed_pipeline.registry.versions import ModelVersion
+from domain_embed_pipeline.registry.manifest import ModelVersion
 from domain_embed_pipeline.training.stages import CandidateResult
 from domain_embed_pipeline.workspace import Workspace
 

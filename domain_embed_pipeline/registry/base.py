@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from domain_embed_pipeline.encoding.base_models import BaseModel, resolve_base_model
 from domain_embed_pipeline.encoding.fingerprint import folder_digest
 from domain_embed_pipeline.ids import digest_of
-from domain_embed_pipeline.registry.versions import ModelRegistry, ModelVersion, library_versions
+from domain_embed_pipeline.registry.manifest import ModelVersion, library_versions
+from domain_embed_pipeline.registry.versions import ModelRegistry
 
 
 def base_model_version(base: BaseModel, max_length: int | None = None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from domain_embed_pipeline.encoding.base_models import known_model
-from domain_embed_pipeline.registry.versions import ModelVersion
+from domain_embed_pipeline.registry.manifest import ModelVersion
 
 _LICENCES = {"Apache-2.0": "apache-2.0", "MIT": "mit"}
 

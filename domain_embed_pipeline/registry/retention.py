@@ -10,7 +10,8 @@ import logging
 from collections.abc import Collection, Sequence
 
 from domain_embed_pipeline.errors import RegistryError
-from domain_embed_pipeline.registry.versions import ModelRegistry, ModelVersion
+from domain_embed_pipeline.registry.manifest import ModelVersion
+from domain_embed_pipeline.registry.versions import ModelRegistry
 
 logger = logging.getLogger(__name__)
 

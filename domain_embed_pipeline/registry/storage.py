@@ -1,6 +1,6 @@
 """How the files of model versions lie: in a folder of this machine, or in a bucket with copies on this machine.
 
-What belongs here: adding, reading and removing versions as a whole. What does not: what a manifest says (`versions`).
+What belongs here: adding, reading and removing versions as a whole. What does not: what a manifest says (`manifest`).
 
 In a folder a version is staged beside its place and renamed. In a bucket its files are uploaded under a new name, and
 `manifest.json`, written last, names it as `files`. Either way a version with a manifest is complete.

@@ -18,7 +18,7 @@ from domain_embed_pipeline.encoding.hardware import quiet_libraries
 from domain_embed_pipeline.encoding.spec import EncoderSpec
 from domain_embed_pipeline.errors import TooFewPairsError, TrainingDivergedError
 from domain_embed_pipeline.ids import digest_of_json
-from domain_embed_pipeline.registry.versions import HistoryPoint, library_versions
+from domain_embed_pipeline.registry.manifest import HistoryPoint, library_versions
 from domain_embed_pipeline.training.checkpoints import open_checkpoints
 from domain_embed_pipeline.training.dev_evaluator import DevMeter, sample_passages
 from domain_embed_pipeline.training.dev_set import DevGoal

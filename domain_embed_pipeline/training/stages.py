@@ -29,8 +29,9 @@ from domain_embed_pipeline.registry.learned import (
     learned_from_pairs,
     write_learned,
 )
+from domain_embed_pipeline.registry.manifest import ModelKind, ModelVersion, library_versions
 from domain_embed_pipeline.registry.model_card import model_card
-from domain_embed_pipeline.registry.versions import ModelKind, ModelRegistry, ModelVersion, library_versions
+from domain_embed_pipeline.registry.versions import ModelRegistry
 from domain_embed_pipeline.training.blending import average, blend
 from domain_embed_pipeline.training.candidate import CandidateScore, Contender, choose_candidate
 from domain_embed_pipeline.training.checkpoints import remove_abandoned

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from domain_embed_pipeline.errors import TrainingDivergedError
-from domain_embed_pipeline.registry.versions import HistoryPoint
+from domain_embed_pipeline.registry.manifest import HistoryPoint
 from domain_embed_pipeline.training.diagnoses import (
     DevMeasurement,
     Diagnosis,

@@ -12,7 +12,7 @@ from domain_embed_pipeline.drops.indexing import CurrentDocuments, ServedDocumen
 from domain_embed_pipeline.encoding.sparse import fit_sparse_spec
 from domain_embed_pipeline.evaluation.records import RetrievalMode
 from domain_embed_pipeline.records import Corpus
-from domain_embed_pipeline.registry.versions import ModelVersion
+from domain_embed_pipeline.registry.manifest import ModelVersion
 from domain_embed_pipeline.serving.alias import swap_alias
 from domain_embed_pipeline.serving.collection import build_collection
 from domain_embed_pipeline.serving.metadata import write_metadata

@@ -10,7 +10,7 @@ from domain_embed_pipeline.drops.releasing import CaughtUpRelease, release_caugh
 from domain_embed_pipeline.drops.watching import indexed_store
 from domain_embed_pipeline.errors import CorpusError
 from domain_embed_pipeline.registry.base import register_base_model
-from domain_embed_pipeline.registry.versions import ModelVersion
+from domain_embed_pipeline.registry.manifest import ModelVersion
 from domain_embed_pipeline.serving import release as releasing
 from domain_embed_pipeline.serving.alias import current_target, swap_alias
 from domain_embed_pipeline.serving.records import AliasSwap, ServingCollection

@@ -17,7 +17,8 @@ import pytest
 
 from domain_embed_pipeline.encoding.fingerprint import fingerprinted, folder_digest
 from domain_embed_pipeline.registry.learned import learned_from_pairs, write_learned
-from domain_embed_pipeline.registry.versions import ModelRegistry, ModelVersion
+from domain_embed_pipeline.registry.manifest import ModelVersion
+from domain_embed_pipeline.registry.versions import ModelRegistry
 from domain_embed_pipeline_tests.registry.test_learned import CHUNKS, PUMP, pair
 from domain_embed_pipeline_tests.registry.test_versions import VERSION
 

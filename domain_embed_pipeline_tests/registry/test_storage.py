@@ -19,8 +19,9 @@ from domain_embed_pipeline.errors import BaseModelNotFoundError, DigestMismatchE
 from domain_embed_pipeline.registry.base import register_base_model
 from domain_embed_pipeline.registry.learned import LearnedChunk, read_learned, write_learned
 from domain_embed_pipeline.registry.lineage import LineageLog
+from domain_embed_pipeline.registry.manifest import ModelVersion
 from domain_embed_pipeline.registry.storage import BucketStorage
-from domain_embed_pipeline.registry.versions import ModelRegistry, ModelVersion
+from domain_embed_pipeline.registry.versions import ModelRegistry
 from domain_embed_pipeline_tests.places import KINDS, URLS, empty_place
 from domain_embed_pipeline_tests.registry.test_lineage import record
 from domain_embed_pipeline_tests.registry.test_versions import JUDGEMENT, SPEC, VERSION, named

@@ -15,8 +15,9 @@ from domain_embed_pipeline.encoding.spec import EncoderSpec
 from domain_embed_pipeline.errors import DigestMismatchError, ModelVersionNotFoundError, RegistryError
 from domain_embed_pipeline.registry.base import base_model_version, register_base_model
 from domain_embed_pipeline.registry.judgement import Judgement
+from domain_embed_pipeline.registry.manifest import HistoryPoint, ModelVersion, library_versions
 from domain_embed_pipeline.registry.model_card import model_card
-from domain_embed_pipeline.registry.versions import HistoryPoint, ModelRegistry, ModelVersion, library_versions
+from domain_embed_pipeline.registry.versions import ModelRegistry
 from domain_embed_pipeline_tests.tiny_model import change_weights
 
 SPEC = EncoderSpec("model-1", "fingerprint", 32, 64, "query: ", "passage: ", True, "float32")

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from domain_embed_pipeline.defs.resources import Deployment
-from domain_embed_pipeline.registry.versions import ModelRegistry, ModelVersion
+from domain_embed_pipeline.registry.manifest import ModelVersion
+from domain_embed_pipeline.registry.versions import ModelRegistry
 from domain_embed_pipeline_tests.serving.conftest import Workplace
 from domain_embed_pipeline_tests.serving.scenario import ALIAS, WordEncoder, chunks_of, plan_of
 

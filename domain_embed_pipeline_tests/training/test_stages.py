@@ -13,7 +13,8 @@ import pytest
 from domain_embed_pipeline.errors import TrainingError
 from domain_embed_pipeline.registry.base import register_base_model
 from domain_embed_pipeline.registry.learned import read_learned, versions_that_learned
-from domain_embed_pipeline.registry.versions import ModelRegistry, ModelVersion
+from domain_embed_pipeline.registry.manifest import ModelVersion
+from domain_embed_pipeline.registry.versions import ModelRegistry
 from domain_embed_pipeline.training.negatives import HardNegatives, mine_hard_negatives
 from domain_embed_pipeline.training.settings import CandidateSettings, MiningSettings
 from domain_embed_pipeline.training.stages import (

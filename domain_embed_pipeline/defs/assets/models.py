@@ -12,7 +12,7 @@ from domain_embed_pipeline.defs.resources import Deployment
 from domain_embed_pipeline.pairs.records import TrainingPairs
 from domain_embed_pipeline.pairs.splits import cluster_of_chunks
 from domain_embed_pipeline.records import Corpus, DocumentSplits, EvaluationSet
-from domain_embed_pipeline.registry.versions import ModelVersion
+from domain_embed_pipeline.registry.manifest import ModelVersion
 from domain_embed_pipeline.training.negatives import HardNegatives, mine_hard_negatives
 from domain_embed_pipeline.training.settings import MINIMUM_PAIRS, TRAINING_VERSION
 from domain_embed_pipeline.training.stages import (

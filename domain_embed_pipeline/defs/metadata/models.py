@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import dagster as dg
 
 from domain_embed_pipeline.defs.metadata.values import Metadata, lineage_of, spread, table
-from domain_embed_pipeline.registry.versions import HistoryPoint, ModelRegistry, ModelVersion
+from domain_embed_pipeline.registry.manifest import HistoryPoint, ModelVersion
+from domain_embed_pipeline.registry.versions import ModelRegistry
 from domain_embed_pipeline.training.negatives import HardNegatives
 from domain_embed_pipeline.training.stages import CandidateResult
 
