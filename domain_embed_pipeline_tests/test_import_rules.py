@@ -3,7 +3,8 @@
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,23 @@ def test_a_room_imports_only_the_rooms_below_it(room: str) -> None:
         ours = [name.split(".") for name in _imports(path, module_level=False) if name.startswith(PACKAGE.name + ".")]
         wrong = [".".join(parts) for parts in ours if parts[1] not in allowed]
         assert not wrong, f"{_name(path)} imports {wrong}"
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    """Not within functions or for type checkers either: a circle that is only hidden is still one."""
+    modules = {f"{PACKAGE.name}.{_name(path)}".removesuffix(".__init__"): path for path in MODULES}
+    graph = {name: set(_imported_modules(path, modules.keys())) for name, path in modules.items()}
+    TopologicalSorter(graph).prepare()
+
+
+def _imported_modules(path: Path, ours: Collection[str]) -> Iterator[str]:
+    """Modules of ours: `from room import name` means the module of that name where there is one, else the room."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in ours)
+        elif isinstance(node, ast.ImportFrom) and (room := node.module or "") in ours:
+            names = (f"{room}.{alias.name}" for alias in node.names)
+            yield from (name if name in ours else room for name in names)
 
 
 def test_every_room_says_what_does_not_belong_there() -> None:
