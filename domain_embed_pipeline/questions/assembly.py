@@ -202,7 +202,7 @@ def assemble(
         model=settings.model,
         chunks=len(chunks),
         recorded=len(content.recorded),
-        answered_from_ledger=sum(chunk.chunk_id not in run.asked | unanswered for chunk in chunks),
+        answered_from_ledger=len({chunk.chunk_id for chunk in chunks} - run.asked - unanswered),
         asked=len(run.asked),
         refused=sum(row.is_final for row in refusals),
         unanswered=len(unanswered),
