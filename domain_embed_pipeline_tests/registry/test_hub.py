@@ -20,7 +20,7 @@ from domain_embed_pipeline.registry.learned import learned_from_pairs, write_lea
 from domain_embed_pipeline.registry.manifest import ModelVersion
 from domain_embed_pipeline.registry.versions import ModelRegistry
 from domain_embed_pipeline_tests.registry.test_learned import CHUNKS, PUMP, pair
-from domain_embed_pipeline_tests.registry.test_versions import VERSION
+from domain_embed_pipeline_tests.registry.test_versions import JUDGEMENT, VERSION
 
 
 class Hub:
@@ -79,9 +79,12 @@ def hub() -> Iterator[tuple[Hub, str]]:
     thread.join()
 
 
-@pytest.fixture
-def artifacts(tmp_path: Path) -> Path:
-    registry = ModelRegistry(tmp_path / "models", vectors_folder=tmp_path / "vectors")
+QUERY = "why does the pump leak"
+CERTIFICATE = {"passed": True, "samples": [{"pair_id": "a", "anchor": f"{QUERY}?", "query": QUERY}]}
+
+
+def save_version(place: str, folder: Path) -> None:
+    registry = ModelRegistry(f"{place}/models", vectors_folder=folder / "vectors")
 
     def write(folder: Path) -> ModelVersion:
         (folder / "model.safetensors").write_bytes(b"weights")
@@ -89,10 +92,16 @@ def artifacts(tmp_path: Path) -> Path:
         write_learned(folder, learned_from_pairs([pair("a", PUMP)], CHUNKS))
         spec = fingerprinted(VERSION.encoder, weights=folder_digest(str(folder)))
         return ModelVersion(
-            model_version="model-1", kind="stage_one", encoder=spec, base_model="x", parent_model_version=None
-        )
+            model_version="model-1", kind="stage_one", encoder=spec, base_model="x", parent_model_version=None,
+            certificate=CERTIFICATE,
+        )  # fmt: skip
 
     registry.save(VERSION, write=write)
+
+
+@pytest.fixture
+def artifacts(tmp_path: Path) -> Path:
+    save_version(str(tmp_path), tmp_path)
     return tmp_path
 
 
@@ -117,6 +126,23 @@ def test_a_version_is_pushed_with_its_card_and_without_the_names_of_your_documen
     assert set(hub[0].files) == {"model.safetensors", "README.md", "manifest.json"}
     assert hub[0].files["model.safetensors"] == b"weights"
     assert b"pump.md" not in b"".join(hub[0].files.values())
+    manifest = json.loads(hub[0].files["manifest.json"])
+    assert (manifest["model_version"], manifest["certificate"]) == ("model-1", {"passed": True}), "no question is told"
+
+
+def test_a_version_in_a_bucket_is_pushed_with_the_same_files_and_its_current_manifest(
+    tmp_path: Path, hub: tuple[Hub, str]
+) -> None:
+    place, local = f"file://{tmp_path}/stored", tmp_path / "local"
+    save_version(place, tmp_path)
+    ModelRegistry(f"{place}/models", vectors_folder=tmp_path / "vectors").judge("model-1", JUDGEMENT)
+    result = push(tmp_path, hub[1], DOMAIN_EMBED_ARTIFACTS_PATH=place, DOMAIN_EMBED_LOCAL_PATH=str(local))
+    assert result.returncode == 0, result.stderr
+    assert set(hub[0].files) == {"model.safetensors", "README.md", "manifest.json"}
+    manifest = json.loads(hub[0].files["manifest.json"])
+    assert manifest["judgement"]["verdict"] == "better"
+    assert "files" not in manifest, "where they lie in the bucket"
+    assert b"**better**" in hub[0].files["README.md"]
 
 
 def test_a_hub_that_refuses_says_what_to_check(artifacts: Path, hub: tuple[Hub, str]) -> None:
