@@ -19,6 +19,7 @@ from domain_embed_pipeline.artifacts import Location
 from domain_embed_pipeline.provenance import DocumentLineage, trace_document
 from domain_embed_pipeline.records import Chunk, Corpus
 from domain_embed_pipeline.redaction import redact_json, redact_parquet, rows_with
+from domain_embed_pipeline.registry.storage import MANIFEST
 from domain_embed_pipeline.serving.erasure import erase_document
 from domain_embed_pipeline.workspace import Workspace
 
@@ -194,6 +195,12 @@ def _parquet_files(workspace: Workspace) -> list[Location]:
     return sorted(_table_files(workspace, ".parquet"), key=lambda file: "/tables/corpus_chunks/" in str(file))
 
 
+def _manifests(workspace: Workspace) -> list[Location]:
+    """Of model versions; those that earlier releases wrote quote questions in the leakage certificate."""
+    registry = workspace.registry
+    return [Location(registry.root) / version.model_version / MANIFEST for version in registry.versions()]
+
+
 def _table_files(workspace: Workspace, ending: str) -> list[Location]:
     """Also those of writes before the last, which a bucket keeps for a while."""
     folders = (workspace.tables, workspace.frozen_queries, workspace.drops / "trained")
@@ -201,5 +208,6 @@ def _table_files(workspace: Workspace, ending: str) -> list[Location]:
 
 
 def _redact_tables(workspace: Workspace, strings: Collection[str]) -> int:
-    count = sum(redact_json(path, strings) for path in _table_files(workspace, "record.json"))
+    documents = [*_table_files(workspace, "record.json"), *_manifests(workspace)]
+    count = sum(redact_json(path, strings) for path in documents)
     return count + sum(redact_parquet(path, strings) for path in _parquet_files(workspace))

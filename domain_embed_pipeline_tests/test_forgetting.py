@@ -26,6 +26,7 @@ from domain_embed_pipeline.records import (
     RelevanceJudgment,
 )
 from domain_embed_pipeline.registry.learned import FILE_NAME, learned_from_pairs, write_learned
+from domain_embed_pipeline.registry.storage import MANIFEST
 from domain_embed_pipeline.serving.contents import documents_in
 from domain_embed_pipeline.serving.metadata import collections_of
 from domain_embed_pipeline.serving.retriever import Retriever
@@ -81,6 +82,9 @@ def deployment(tmp_path: Path, request: pytest.FixtureRequest) -> Deployment:
         version = register(workspace.registry, encoder).model_version
         write_learned(tmp_path, rows)
         (workspace.root / "models" / version / FILE_NAME).write_bytes((tmp_path / FILE_NAME).read_bytes())
+        manifest = workspace.root / "models" / version / MANIFEST
+        samples = [{"query_id": f"q-{row}", "query": text} for row, text in enumerate((QUESTION, OTHER_QUESTION), 1)]
+        manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "certificate": {"samples": samples}}))
         keys = [text_key("", text) for text in (OWN.embedding_text, QUESTION, GUIDE.embedding_text)]
         workspace.registry.vector_cache(encoder.spec).put(keys, np.ones((3, 32), dtype=np.float32))
         with workspace.open_store() as client:
@@ -183,6 +187,8 @@ def test_tables_and_reports_quote_it_no_more(deployment: Deployment, forgotten: 
     assert len(load_record(Corpus, workspace.drops / "trained").chunks) == 2
     for name in (name for name in workspace.root.files() if name.startswith(("tables/", "drops/"))):
         assert b"Miller" not in (workspace.root / name).read_bytes(), name
+    for version in workspace.registry.versions():
+        assert version.certificate == {"samples": [{"query_id": "q-2", "query": OTHER_QUESTION}]}
 
 
 def test_the_versions_that_learned_from_it_are_named_and_keep_saying_so(

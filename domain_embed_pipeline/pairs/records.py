@@ -6,8 +6,8 @@ function that uses them).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from domain_embed_pipeline.records import PairSource, RejectedPair, TrainingPair
 
@@ -118,6 +118,12 @@ class LeakageCertificate:
     passed: bool
     digest: str
     """Of every other field: what a comparison quotes."""
+
+    def without_samples(self) -> dict[str, Any]:
+        """All but the samples, which quote questions: what may stay beside weights for ever."""
+        figures = asdict(self)
+        del figures["samples"]
+        return figures
 
 
 @dataclass(frozen=True, slots=True)

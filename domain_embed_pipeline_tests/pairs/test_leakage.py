@@ -200,6 +200,13 @@ def test_samples_are_capped_for_each_detector() -> None:
     assert sorted(leak.detector for leak in samples) == ["exact"] * 3 + ["shingle"] * 3
 
 
+def test_what_goes_into_a_manifest_says_what_was_found_and_quotes_no_question() -> None:
+    certificate = certify((), evaluation_set_of([_QUERY]), find_leaks([pair_of(_QUERY)], evaluation_set_of([_QUERY])))
+    kept = certificate.without_samples()
+    assert certificate.samples and _QUERY not in str(kept)
+    assert (kept["digest"], kept["detectors"][0]["removed"]) == (certificate.digest, 1)
+
+
 def test_nothing_to_compare_is_no_leak() -> None:
     assert find_leaks([], evaluation_set_of([_QUERY])) == ()
     assert find_leaks(_BACKGROUND, evaluation_set_of([])) == ()

@@ -1,7 +1,5 @@
 """Group `models`: stage one, hard negatives, and the candidate."""
 
-import dataclasses
-
 import dagster as dg
 
 from domain_embed_pipeline.defs.assets.corpus import OWNERS
@@ -121,7 +119,7 @@ def _inputs(
         evaluation_set=queries,
         clusters=cluster_of_chunks(splits),
         pairs_version=pairs.pairs_version,
-        certificate=dataclasses.asdict(pairs.certificate),
+        certificate=pairs.certificate.without_samples(),
         checkpoints=workspace.checkpoints,
         guards=workspace.load_guard_sets(),
         curves=workspace.tensorboard,
