@@ -8,7 +8,7 @@ from typing import Literal
 
 from domain_embed_pipeline.encoding.hardware import Precision
 
-TRAINING_VERSION = "4"
+TRAINING_VERSION = "5"
 """Moves when the same settings would give other weights."""
 
 MINIMUM_PAIRS = 100

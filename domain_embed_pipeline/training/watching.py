@@ -102,12 +102,15 @@ class Watch:
     def _loss(
         self, log_history: Sequence[Mapping[str, Any]], measurements: Sequence[DevMeasurement]
     ) -> Diagnosis | None:
-        """Nor is a loss that stays while dev retrieval got better by more than noise."""
+        """Nor is a loss that stays once dev retrieval was above that of the start.
+
+        Batches differ, and another epoch of the same pairs may still lower it; patience ends what brings nothing more.
+        """
         schedule = self._plan.schedule
         entries = [entry for entry in log_history if "loss" in entry and entry["step"] > schedule.warmup_steps]
         if not entries or entries[-1]["step"] < min(schedule.steps_per_epoch, schedule.total_steps // 2):
             return None
-        if any(measured.gain > measured.gain_error for measured in measurements):
+        if any(measured.gain > 0 for measured in measurements):
             return None
         losses = [float(entry["loss"]) for entry in entries]
         return diagnose_loss(losses, batch_size=self._plan.settings.batch_size)
