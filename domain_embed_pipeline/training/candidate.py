@@ -1,5 +1,9 @@
 """Choosing the candidate on dev: base, stage one, stage two and blends; the simplest within noise of the best wins.
 
+The base does not win by simplicity: it is the candidate only where no trained model is above it. With few dev queries
+it would win nearly always, and it needs no such protection: a candidate that the verdict does not show to be better on
+the test queries goes nowhere.
+
 General ability is the second axis: among those within noise, one that forgot much more than another is set aside.
 """
 
@@ -51,7 +55,8 @@ def choose_candidate(
         contenders: At least one; guard scores of all or of none.
         tolerance: The simplest contender wins whose selection score is within this many standard errors (of the
             paired per-query difference) of the best one's. This is the one-standard-error rule of Breiman et al.
-            (Classification and Regression Trees, 1984) on paired differences.
+            (Classification and Regression Trees, 1984) on paired differences. The base (simplicity 0) wins
+            only when it is the best itself, or when every other is set aside.
         guard_tolerance: Of those, one is set aside whose guard score is further than this under the best of theirs.
     """
     best = max(contenders, key=lambda contender: (_mean(contender.dev.selection), -contender.simplicity))
@@ -63,7 +68,9 @@ def choose_candidate(
     within = [row for row in rows if row[1] >= -tolerance * row[2]]
     most = max(_guard(contender) for contender, _, _ in within)
     kept = [row for row in within if _guard(row[0]) >= most - guard_tolerance]
-    winner = min(kept, key=lambda row: (row[0].simplicity, -row[1]))[0]
+    trained = [row for row in kept if row[0].simplicity > 0]
+    eligible = trained if best.simplicity > 0 and trained else kept
+    winner = min(eligible, key=lambda row: (row[0].simplicity, -row[1]))[0]
     return tuple(
         CandidateScore(
             model_version=contender.model_version,

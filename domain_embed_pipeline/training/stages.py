@@ -150,10 +150,10 @@ def choose_finetuned(
         contenders, tolerance=settings.simplicity_tolerance, guard_tolerance=settings.guard_tolerance
     )
     winner = next(score for score in scores if score.chosen)
-    reason = (
-        f"{winner.kind} {winner.model_version}: dev Recall@5 {winner.dev_recall_at_5:.3f}, the simplest of "
-        f"{len(scores)} within {settings.simplicity_tolerance:g} standard errors of the best."
-    )
+    within = f"within {settings.simplicity_tolerance:g} standard errors of the best of {len(scores)}"
+    is_base = winner.kind == "base"
+    why = "no trained model that forgot little is above it" if is_base else f"the simplest trained model {within}"
+    reason = f"{winner.kind} {winner.model_version}: dev Recall@5 {winner.dev_recall_at_5:.3f}, {why}."
     return CandidateResult(inputs.registry.manifest(winner.model_version), reason, scores)
 
 

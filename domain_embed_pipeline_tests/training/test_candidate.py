@@ -1,4 +1,4 @@
-"""The simplest model within noise of the best wins."""
+"""The simplest trained model within noise of the best wins."""
 
 from __future__ import annotations
 
@@ -23,14 +23,24 @@ def test_a_clear_winner_is_taken_however_complex() -> None:
     assert (winner.model_version, winner.selection, winner.difference_from_best) == ("tuned", 1, 0)
 
 
-def test_the_base_stays_when_the_gain_is_within_one_standard_error() -> None:
+def test_the_simpler_wins_when_the_gain_is_within_one_standard_error() -> None:
     # Differences -1, 0, 0, 0: mean -0.25, standard error 0.25.
-    assert chosen(("base", 0, flat(0, 1, 1, 1)), ("tuned", 1, flat(1, 1, 1, 1))).model_version == "base"
+    assert chosen(("one", 1, flat(0, 1, 1, 1)), ("two", 2, flat(1, 1, 1, 1))).model_version == "one"
 
 
 def test_without_tolerance_the_best_wins() -> None:
-    contenders = ("base", 0, flat(0, 1, 1, 1)), ("tuned", 1, flat(1, 1, 1, 1))
-    assert chosen(*contenders, tolerance=0).model_version == "tuned"
+    contenders = ("one", 1, flat(0, 1, 1, 1)), ("two", 2, flat(1, 1, 1, 1))
+    assert chosen(*contenders, tolerance=0).model_version == "two"
+
+
+def test_the_base_does_not_win_by_simplicity_since_the_verdict_protects_it() -> None:
+    base, blend = ("base", 0, flat(0, 1, 1, 1)), ("blend", 3, flat(1, 1, 1, 1))
+    assert chosen(base, ("one", 1, flat(1, 1, 1, 0)), blend).model_version == "one"
+
+
+def test_the_base_is_the_candidate_when_no_trained_model_is_above_it() -> None:
+    assert chosen(("base", 0, flat(1, 1, 1, 1)), ("one", 1, flat(1, 1, 1, 0))).model_version == "base"
+    assert chosen(("base", 0, flat(1, 1, 1, 0)), ("one", 1, flat(0, 1, 1, 1))).model_version == "base"
 
 
 def test_among_equally_simple_ones_the_better_wins() -> None:

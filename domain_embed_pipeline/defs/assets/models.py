@@ -89,7 +89,8 @@ def finetuned_model(
 ) -> dg.MaterializeResult[CandidateResult]:
     """The candidate: base, stage one, stage two (trained on hard negatives) or a blend, chosen on dev.
 
-    The simplest model within noise of the best wins, so a stage that hurts is dropped and the base may stay.
+    The simplest trained model within noise of the best wins, so a stage that hurts is dropped; the base stays where
+    no trained model is above it.
     """
     inputs = _inputs(context, deployment, corpus_chunks, document_splits, training_pairs, evaluation_set)
     stages = [stage_one_model]
