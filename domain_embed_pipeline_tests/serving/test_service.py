@@ -450,12 +450,21 @@ def test_readers_of_the_service_notice_nothing_of_a_reindex_and_a_rollback(runni
                 time.sleep(0.01)
 
     assert httpx.post(f"{running}/search", json={"query": QUERY}, timeout=20).status_code == 200
+
+    def wait_for_answers_of(model: str) -> None:
+        """However slow the machine is."""
+        deadline = time.monotonic() + 30
+        while not (seen and seen[-1][1] == model):
+            assert time.monotonic() < deadline, f"{model} never answered; {len(seen)} answers"
+            time.sleep(0.01)
+
     reader = threading.Thread(target=read)
     reader.start()
+    wait_for_answers_of("model-old")
     folder.go_live(plan_of(NEW, CHUNKS), CHUNKS, NEW)
-    time.sleep(0.3)
+    wait_for_answers_of("model-new")
     folder.rollback()
-    time.sleep(0.3)
+    wait_for_answers_of("model-old")
     stop.set()
     reader.join()
     assert {status for status, _, _ in seen} == {200}
