@@ -458,7 +458,7 @@ def test_readers_of_the_service_notice_nothing_of_a_reindex_and_a_rollback(runni
             assert time.monotonic() < deadline, f"{model} never answered; {len(seen)} answers"
             time.sleep(0.01)
 
-    reader = threading.Thread(target=read)
+    reader = threading.Thread(target=read, daemon=True)
     reader.start()
     wait_for_answers_of("model-old")
     folder.go_live(plan_of(NEW, CHUNKS), CHUNKS, NEW)
