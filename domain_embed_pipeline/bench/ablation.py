@@ -6,12 +6,8 @@ pairs room). The test queries are never touched: which filters are on is chosen 
 
 from __future__ import annotations
 
-import contextlib
-import os
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from domain_embed_pipeline.bench.deployment import (
     PAIRS,
@@ -24,8 +20,8 @@ from domain_embed_pipeline.bench.deployment import (
     open_workspace,
     training_inputs,
 )
-from domain_embed_pipeline.bench.records import SEED, RecipeJob
-from domain_embed_pipeline.bench.sampling import write_sample
+from domain_embed_pipeline.bench.records import SEED, BenchSettings
+from domain_embed_pipeline.bench.running import artifacts_of, jobs_of
 from domain_embed_pipeline.bench.stopwatch import Stopwatch
 from domain_embed_pipeline.evaluation.records import MetricDifference, QueryResult, means
 from domain_embed_pipeline.evaluation.statistics import paired_differences
@@ -102,8 +98,9 @@ def run_ablation(settings: AblationSettings, *, tell: Callable[[str], None] = la
         EvaluationSetError: If the folder has no usable queries.
         TooFewPairsError: If a variant leaves too few pairs to train on.
     """
-    with _artifacts(settings.artifacts) as artifacts:
-        job = _job(settings, artifacts)
+    bench = _bench_settings(settings)
+    with artifacts_of(bench) as artifacts:
+        (job,) = jobs_of(bench, artifacts)
         workspace = open_workspace(job, Stopwatch())
         data = load_data(workspace)
         chosen = _choose(settings, workspace, data, job.questions)
@@ -122,6 +119,19 @@ def run_ablation(settings: AblationSettings, *, tell: Callable[[str], None] = la
             rows.append(row)
         dev_count = len(data.queries.queries_of("dev"))
         return AblationResult(len(data.corpus.chunks), dev_count, default.drops, tuple(rows))
+
+
+def _bench_settings(settings: AblationSettings) -> BenchSettings:
+    return BenchSettings(
+        folder=settings.folder,
+        recipes=("ablation",),
+        base_model=settings.base_model,
+        questions=settings.questions,
+        sample=settings.sample,
+        train_qrels=settings.train_qrels,
+        seed=settings.seed,
+        artifacts=settings.artifacts,
+    )
 
 
 def _variants(settings: AblationSettings) -> dict[str, TrainingPairSettings]:
@@ -163,29 +173,3 @@ def _measured(row: VariantResult, results: Sequence[QueryResult], reference: Seq
     mean = means(results, (METRIC,))[METRIC]
     difference = None if results is reference else paired_differences(results, reference, (METRIC,))[0]
     return replace(row, recall_at_5=mean, difference=difference)
-
-
-def _job(settings: AblationSettings, artifacts: Path) -> RecipeJob:
-    folder, questions = str(Path(settings.folder).resolve()), settings.questions
-    if settings.sample is not None:
-        target = artifacts / f"sample-{os.getpid()}"
-        folder, questions = write_sample(folder, questions, count=settings.sample, seed=settings.seed, target=target)
-    return RecipeJob(
-        recipe="ablation",
-        folder=folder,
-        questions=questions,
-        use_train_judgments=settings.train_qrels,
-        base_model=settings.base_model,
-        artifacts=str(artifacts),
-        seed=settings.seed,
-    )
-
-
-@contextlib.contextmanager
-def _artifacts(folder: str | None) -> Iterator[Path]:
-    if folder is not None:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        yield Path(folder).resolve()
-        return
-    with tempfile.TemporaryDirectory(prefix="domain-embed-filters-", ignore_cleanup_errors=True) as made:
-        yield Path(made)
