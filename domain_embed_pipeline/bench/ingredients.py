@@ -128,7 +128,7 @@ class _Trainings:
     @cached_property
     def one(self) -> ModelVersion:
         """Stage one with every ingredient."""
-        return train_stage_one(self._inputs(), self.pairs.pairs, settings=self.settings.stage_one)
+        return self._trained_on(self.pairs)
 
     @cached_property
     def two(self) -> ModelVersion:
@@ -197,7 +197,6 @@ def _ingredients() -> dict[str, tuple[str | None, Callable[[_Trainings], ModelVe
         "no structural pairs": _Trainings.no_structural_pairs,
     }
     second = {
-        "stage one alone": lambda trainings: trainings.one,
         "no margin": lambda trainings: trainings.second(relative_margin=-10.0),
         "no exclusion by cluster or document": lambda trainings: trainings.second(
             use_clusters=False, exclude_same_document=False
