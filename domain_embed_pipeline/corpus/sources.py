@@ -247,19 +247,20 @@ def _without_companions(files: list[SourceFile]) -> list[SourceFile]:
         return files
     whole_sets = {_folder(file) for file in files if _name(file) == "queries.jsonl"} & corpora
     others = [file for file in files if not _is_companion(file, corpora)]
-    beside = [file for file in others if _is_beside_set(file, whole_sets)]
+    kept = [file for file in others if not _is_beside_set(file, whole_sets)]
     if len(others) < len(files):
         logger.info(
             "%d files beside a corpus.jsonl hold queries or judgments and are no documents", len(files) - len(others)
         )
-    if beside:
+    if len(kept) < len(others):
+        kept_ids = {file.document_id for file in kept}
         logger.warning(
             "%d files beside the corpus.jsonl of a BEIR set are not read, such as %s: the set is one corpus. Move "
             "documents that belong to it elsewhere, and name their folder.",
-            len(beside),
-            beside[0].document_id,
+            len(others) - len(kept),
+            next(file.document_id for file in others if file.document_id not in kept_ids),
         )
-    return [file for file in others if not _is_beside_set(file, whole_sets)]
+    return kept
 
 
 def _is_companion(file: SourceFile, corpora: set[str]) -> bool:
