@@ -30,7 +30,7 @@ class OverlapIndex:
         self._queries = queries
         self._words = [words_of(query.text) for query in queries]
         self._sets = [frozenset(words) for words in self._words]
-        self._least_shared = [len(words) - self._allowed_changes(len(words)) for words in self._sets]
+        self._allowed = [self._allowed_changes(len(words)) for words in self._sets]
         holders: dict[str, set[int]] = defaultdict(set)
         # Texts that differ in the order of words only are one text here, or ten copies of a query would be a pattern.
         distinct = {*self._sets, *(frozenset(words_of(text)) for text in texts)}
@@ -62,10 +62,11 @@ class OverlapIndex:
     def _share(self, number: int, words: set[str], runs: set[tuple[str, str]]) -> float:
         query_words = self._sets[number]
         shared = query_words & words
-        if len(shared) < self._least_shared[number]:
+        allowed = self._allowed[number]
+        if len(query_words) - len(shared) > allowed:
             return 0.0
         if query_words != words:
-            is_reworded = len(words - shared) <= len(query_words) - self._least_shared[number]
+            is_reworded = len(words - shared) <= allowed
             is_quoted = is_reworded or self._is_quoted(number, runs, share=self._settings.quoted_share)
             if not is_quoted or not self._is_distinctive(shared):
                 return 0.0
