@@ -45,7 +45,7 @@ class RayEncoder(SidedEncoder):
             return vectors
         ray = connect(self._settings)
         table = pa.table({"row": list(range(len(texts))), "text": list(texts)})
-        dataset = ray.data.from_arrow(table).repartition(max(1, len(texts) // _BLOCK))
+        dataset = ray.data.from_arrow(table).repartition(max(self._settings.actors, len(texts) // _BLOCK))
         encoded = _with_vectors(dataset, self._folder, self._spec, self._settings, side=side)
         for block in within(self._settings.timeout_s, encoded.take_all):
             vectors[block["row"]] = block["vector"]
@@ -80,6 +80,8 @@ def connect(settings: EngineSettings) -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray would rebuild this environment for its workers when it is run by `uv`; ours is there already.
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    # Ray's workers are nice to everybody else (15): beside other work an actor took minutes to load its model.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     try:
         ray = _ray()
     except ImportError as error:
