@@ -26,7 +26,6 @@ def test_each_batch_is_shared_out_evenly_and_in_turn() -> None:
     assert shares([[1, 2, 3], [4]], 1) == [[1, 2, 3], [4]]
 
 
-@pytest.mark.slow
 def test_two_processes_train_the_model_of_one(tiny_model: str, tmp_path: Path) -> None:
     one = run_stage(job_for(tiny_model, tmp_path / "one", processes=1))
     two = run_stage(job_for(tiny_model, tmp_path / "two", processes=2))

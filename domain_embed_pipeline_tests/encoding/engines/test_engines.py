@@ -67,7 +67,6 @@ def test_several_devices_keep_the_contract(tiny_model: str, spec: EncoderSpec) -
     check_contract(_devices, tiny_model, spec)
 
 
-@pytest.mark.slow
 @needs_ray
 def test_ray_keeps_the_contract_and_reads_and_writes_parquet(
     tiny_model: str, spec: EncoderSpec, tmp_path: Path, ray_ends: None
