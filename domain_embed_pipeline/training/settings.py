@@ -8,7 +8,7 @@ from typing import Literal
 
 from domain_embed_pipeline.encoding.hardware import Precision
 
-TRAINING_VERSION = "5"
+TRAINING_VERSION = "6"
 """Moves when the same settings would give other weights."""
 
 MINIMUM_PAIRS = 100

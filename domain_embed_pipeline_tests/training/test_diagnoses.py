@@ -25,9 +25,10 @@ def test_a_loss_that_stays_is_flat_and_the_cure_is_named() -> None:
     [
         [3.4, 3.0, 2.8, 2.6, 2.4, 2.2, 2.1, 2.0],
         [0.02] * 8,
+        [0.6] * 8,
         [3.4] * 7,
     ],
-    ids=["falls", "solved from the start", "too few to tell"],
+    ids=["falls", "solved from the start", "titles and their texts", "too few to tell"],
 )
 def test_other_losses_are_not_flat(losses: list[float]) -> None:
     assert diagnose_loss(losses, batch_size=32) is None
