@@ -13,8 +13,8 @@ FLAT_SHARE = 0.98
 """The loss is flat when its last quarter's mean is over this share of the first quarter's."""
 _FEWEST_LOSSES = 8
 _SOLVED_SHARE = 0.25
-"""A loss under this share of chance, ln(batch size), may stay: titles name their texts from the start (0.22 on batches of
-64), and retrieval gains from them nevertheless (docs/measurements.md)."""
+"""A loss under this share of chance, ln(batch size), may stay: titles name their texts from the start (0.22 in batches
+of 64), and retrieval gains from them nevertheless (docs/measurements.md)."""
 COLLAPSED_COSINE = 0.9
 _COLLAPSED_SHARE = 0.75
 """Part of the way to 1 that the mean cosine must have gone: base models differ, e5's is about 0.75 at the start."""
