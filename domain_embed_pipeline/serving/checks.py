@@ -191,7 +191,8 @@ def _dense_ids(subject: Subject, queries: np.ndarray, *, exact: bool, quantized:
 
 def golden_queries(subject: Subject, inputs: VerificationInputs, *, settings: VerificationSettings) -> CheckResult:
     """Recall@10 of the evaluation's own queries, asked here in the mode that will serve, equals the offline figure."""
-    golden = [row for row in inputs.golden if row.relevant][: settings.golden_queries]
+    most = settings.golden_queries_embedded if subject.embedded else settings.golden_queries
+    golden = [row for row in inputs.golden if row.relevant][:most]
     if not golden:
         return CheckResult("golden_queries", True, True, "the evaluation has no query to ask")
     if inputs.encoder is None:

@@ -133,6 +133,13 @@ def test_one_query_of_a_small_set_may_differ_through_the_order_of_ties(
     assert inspect(embedded, built, replace(inputs, golden=rows))["golden_queries"].passed is passes
 
 
+def test_an_embedded_store_is_asked_few_queries(embedded: Workplace) -> None:
+    built, inputs = built_in(embedded)
+    check = inspect(embedded, built, replace(inputs, golden=list(golden()) * 60))["golden_queries"]
+    assert check.passed
+    assert "over 50 queries" in check.detail
+
+
 def test_golden_queries_by_another_encoder_are_an_error_not_a_result(embedded: Workplace) -> None:
     built, inputs = built_in(embedded)
     with pytest.raises(EncoderMismatchError):
