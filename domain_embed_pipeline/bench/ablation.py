@@ -20,7 +20,7 @@ from domain_embed_pipeline.bench.deployment import (
     open_workspace,
     training_inputs,
 )
-from domain_embed_pipeline.bench.records import SEED, BenchSettings
+from domain_embed_pipeline.bench.records import BenchSettings
 from domain_embed_pipeline.bench.running import artifacts_of, jobs_of
 from domain_embed_pipeline.bench.stopwatch import Stopwatch
 from domain_embed_pipeline.evaluation.records import MetricDifference, QueryResult, means
@@ -37,26 +37,14 @@ DEFAULT, NOTHING, ROUND_TRIP = "as by default", "without any filter", "with the 
 
 @dataclass(frozen=True, slots=True)
 class AblationSettings:
-    """What is compared on what."""
+    """What is tried, and when it is worth a training."""
 
-    folder: str
-    """BEIR layout with qrels/dev.tsv."""
-    base_model: str
-    questions: str | None = None
-    """Recorded questions; without them headings, sentences and train judgments are the pairs."""
-    train_qrels: bool = False
-    """Whether qrels/train.tsv is trained on too."""
     train: bool = False
     """Train and measure; otherwise only what each filter drops is counted."""
     round_trip_max_rank: int = 200
     """Bound of the variant that adds the round trip, which is tried only when training."""
     minimum_change: float = 0.005
     """Share of pairs by which a variant must differ from the default to be worth a training."""
-    sample: int | None = None
-    """So many dev queries and four times the chunks, for a quick look; its figures are of the sample alone."""
-    seed: int = SEED
-    artifacts: str | None = None
-    """Where models stay; a temporary folder by default. Trainings that are there are not done again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,20 +75,27 @@ class AblationResult:
     """The default first."""
 
 
-def run_ablation(settings: AblationSettings, *, tell: Callable[[str], None] = lambda line: None) -> AblationResult:
+def run_ablation(
+    bench: BenchSettings,
+    settings: AblationSettings | None = None,
+    *,
+    tell: Callable[[str], None] = lambda line: None,
+) -> AblationResult:
     """Choose pairs with and without each filter, and train and measure those choices that differ.
 
     Args:
-        settings: What to compare on what.
+        bench: What to choose from. Without recorded questions headings, sentences and train judgments are the pairs;
+            trainings that its artifacts hold are not done again.
+        settings: Counting alone when not given.
         tell: Called with a line a variant.
 
     Raises:
         EvaluationSetError: If the folder has no usable queries.
         TooFewPairsError: If a variant leaves too few pairs to train on.
     """
-    bench = _bench_settings(settings)
+    settings = settings or AblationSettings()
     with artifacts_of(bench) as artifacts:
-        (job,) = jobs_of(bench, artifacts)
+        (job,) = jobs_of(replace(bench, recipes=("ablation",)), artifacts)
         workspace = open_workspace(job, Stopwatch())
         data = load_data(workspace)
         chosen = _choose(settings, workspace, data, job.questions)
@@ -112,26 +107,13 @@ def run_ablation(settings: AblationSettings, *, tell: Callable[[str], None] = la
             changed = row.more_pairs + row.fewer_pairs > settings.minimum_change * len(default.pairs)
             tell(f"{name}: {row.pair_count} pairs, {row.more_pairs} more and {row.fewer_pairs} fewer")
             if settings.train and (name == DEFAULT or changed):
-                results = _trained(settings, workspace, data, pairs)
+                results = _trained(workspace, data, pairs, bench.seed)
                 reference = reference or results
                 row = _measured(row, results, reference)
                 tell(f"{name}: dev Recall@5 {row.recall_at_5:.4f}")
             rows.append(row)
         dev_count = len(data.queries.queries_of("dev"))
         return AblationResult(len(data.corpus.chunks), dev_count, default.drops, tuple(rows))
-
-
-def _bench_settings(settings: AblationSettings) -> BenchSettings:
-    return BenchSettings(
-        folder=settings.folder,
-        recipes=("ablation",),
-        base_model=settings.base_model,
-        questions=settings.questions,
-        sample=settings.sample,
-        train_qrels=settings.train_qrels,
-        seed=settings.seed,
-        artifacts=settings.artifacts,
-    )
 
 
 def _variants(settings: AblationSettings) -> dict[str, TrainingPairSettings]:
@@ -160,12 +142,10 @@ def _counted(name: str, pairs: TrainingPairs, default: TrainingPairs) -> Variant
     return VariantResult(name, len(mine), len(mine - theirs), len(theirs - mine))
 
 
-def _trained(
-    settings: AblationSettings, workspace: BenchWorkspace, data: BenchData, pairs: TrainingPairs
-) -> tuple[QueryResult, ...]:
+def _trained(workspace: BenchWorkspace, data: BenchData, pairs: TrainingPairs, seed: int) -> tuple[QueryResult, ...]:
     """Dev results of stage one on these pairs."""
     inputs = training_inputs(workspace, data, pairs)
-    version = train_stage_one(inputs, pairs.pairs, settings=TrainingSettings(seed=settings.seed))
+    version = train_stage_one(inputs, pairs.pairs, settings=TrainingSettings(seed=seed))
     return dev_results(workspace, data, version)
 
 

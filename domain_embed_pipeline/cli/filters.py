@@ -38,18 +38,19 @@ def filters(
     Each row is one choice of filters; intervals are paired with the default choice. Test queries are not looked at.
     """
     from domain_embed_pipeline.bench.ablation import AblationSettings, run_ablation
+    from domain_embed_pipeline.bench.records import BenchSettings
 
-    settings = AblationSettings(
+    bench = BenchSettings(
         folder=str(folder),
+        recipes=(),
         base_model=base_model or DeploymentSettings().base_model,
         questions=str(questions) if questions else None,
-        train_qrels=train_qrels,
-        train=train,
         sample=sample,
+        train_qrels=train_qrels,
         seed=seed,
         artifacts=str(artifacts) if artifacts else None,
     )
-    result = run_ablation(settings, tell=lambda line: typer.echo(line, err=True))
+    result = run_ablation(bench, AblationSettings(train=train), tell=lambda line: typer.echo(line, err=True))
     if as_json:
         write_json(result)
     else:
