@@ -7,6 +7,7 @@ schema of each row type from its annotations.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -78,7 +79,8 @@ class Corpus:
     """What the corpus is now."""
 
     corpus_version: str
-    chunks: tuple[Chunk, ...]
+    chunks: Sequence[Chunk]
+    """By first document and position. A stored corpus reads them when they are asked for."""
     documents: tuple[Document, ...]
     quarantine: tuple[QuarantinedFile, ...]
     duplicate_count: int

@@ -1,14 +1,17 @@
 """Records as Parquet: the schema of a row type comes from its annotations, in this one place.
 
 A *record folder* holds one frozen dataclass: each field that is a tuple of row records becomes `<field>.parquet`, all
-other fields go to `record.json`. Folders are staged beside their place and renamed, so a failed write leaves what was
+other fields go to `record.json`. Rows of a field that is annotated as a `Sequence` are read when they are asked for, so
+that it may be larger than memory. Folders are staged beside their place and renamed, so a failed write leaves what was
 there. Behind a URL the tables of each write lie in a folder of their own, which `record.json` names (see `artifacts`).
 """
 
 from __future__ import annotations
 
+import collections.abc
 import dataclasses
 import functools
+import itertools
 import json
 import logging
 import types
@@ -16,7 +19,7 @@ import typing
 import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import fsspec
 import pyarrow as pa
@@ -24,12 +27,15 @@ import pyarrow.parquet as pq
 
 from domain_embed_pipeline.artifacts import Location, is_abandoned, new_name
 from domain_embed_pipeline.errors import DomainEmbedError
+from domain_embed_pipeline.sequences import StoredRows
 
 logger = logging.getLogger(__name__)
 
 R = TypeVar("R")
 
 _DOCUMENT = "record.json"
+ROW_GROUP = 4_096
+"""Rows written, and read, at a time."""
 _READINGS = 3
 """A reader that lost its tables to two writes meanwhile begins again so often."""
 
@@ -45,14 +51,24 @@ class RecordFormatError(DomainEmbedError):
     """A stored record does not fit the type that is asked for."""
 
 
-def _is_row_tuple(annotation: Any) -> bool:
+def _row_type(annotation: Any) -> type | None:
+    """The row type of a field that is a table; None for all other fields."""
     arguments = typing.get_args(annotation)
-    return (
-        typing.get_origin(annotation) is tuple
-        and len(arguments) == 2
-        and arguments[1] is Ellipsis
-        and dataclasses.is_dataclass(arguments[0])
-    )
+    is_tuple = typing.get_origin(annotation) is tuple and len(arguments) == 2 and arguments[1] is Ellipsis
+    if not is_tuple and not _is_lazy(annotation):
+        return None
+    row_type = arguments[0]
+    return row_type if isinstance(row_type, type) and dataclasses.is_dataclass(row_type) else None
+
+
+def _is_lazy(annotation: Any) -> bool:
+    return typing.get_origin(annotation) is collections.abc.Sequence
+
+
+def _row_types(record_type: type) -> dict[str, type]:
+    """Row types of the fields that are tables."""
+    found = ((name, _row_type(annotation)) for name, annotation in _hints(record_type).items())
+    return {name: row_type for name, row_type in found if row_type is not None}
 
 
 def _arrow_type(annotation: Any) -> tuple[pa.DataType, bool]:
@@ -146,20 +162,20 @@ def _swap(filesystem: Any, staged: str, path: str) -> None:
 
 
 def _write(record: Any, folder: Location) -> None:
-    for name, table in _tables(record).items():
+    for name, row_type in _row_types(type(record)).items():
         with (folder.path / f"{name}.parquet").open("wb") as file:
-            pq.write_table(table, file)
+            _write_rows(file, row_type, getattr(record, name))
     (folder.path / _DOCUMENT).write_text(_document_text(record), encoding="utf-8")
 
 
 def _publish(record: Any, folder: Location) -> None:
     """Tables under a new name, then the document that names them; what nothing names any more goes."""
     before = _published(folder)
-    generation, tables = new_name(), _tables(record)
+    generation, tables = new_name(), _row_types(type(record))
     try:
-        for name, table in tables.items():
+        for name, row_type in tables.items():
             with (folder / generation / f"{name}.parquet").open_to_write() as file:
-                pq.write_table(table, file)
+                _write_rows(file, row_type, getattr(record, name))
     except BaseException:
         (folder / generation).delete()
         raise
@@ -183,18 +199,16 @@ def _published(folder: Location) -> Mapping[str, Any]:
         return {}
 
 
-def _tables(record: Any) -> dict[str, pa.Table]:
-    hints = _hints(type(record)).items()
-    rows = {name: typing.get_args(annotation)[0] for name, annotation in hints if _is_row_tuple(annotation)}
-    return {name: table_of(row_type, getattr(record, name)) for name, row_type in rows.items()}
+def _write_rows(file: IO[bytes], row_type: type, rows: Iterable[Any]) -> None:
+    rest = iter(rows)
+    with pq.ParquetWriter(file, schema_of(row_type)) as writer:
+        while group := list(itertools.islice(rest, ROW_GROUP)):
+            writer.write_table(table_of(row_type, group))
 
 
 def _document_text(record: Any, pointer: Mapping[str, Any] | None = None) -> str:
-    plain = {
-        name: _plain(getattr(record, name))
-        for name, annotation in _hints(type(record)).items()
-        if not _is_row_tuple(annotation)
-    }
+    tables = _row_types(type(record))
+    plain = {name: _plain(getattr(record, name)) for name in _hints(type(record)) if name not in tables}
     document = {"type": type(record).__name__, **(pointer or {}), "fields": plain}
     return json.dumps(document, ensure_ascii=False, indent=1, allow_nan=True)
 
@@ -251,15 +265,20 @@ def _read(record_type: type[R], location: Location, document: Mapping[str, Any])
     values: dict[str, Any] = {}
     optional = {field.name for field in dataclasses.fields(record_type) if _has_default(field)}  # pyright: ignore[reportArgumentType]
     for name, annotation in _hints(record_type).items():
-        if _is_row_tuple(annotation):
+        if (row_type := _row_type(annotation)) is not None:
             place = folder / f"{name}.parquet"
             if name in optional and not (name in named if named is not None else place.is_file()):
                 continue  # Written before the field was there; a folder is never half written.
-            with place.open_to_read() as file:
-                values[name] = rows_of(typing.get_args(annotation)[0], pq.read_table(file))
+            rows = StoredRows(_opened(place), functools.partial(rows_of, row_type))
+            values[name] = rows if _is_lazy(annotation) else tuple(rows)
         elif name in document["fields"]:
             values[name] = from_plain(annotation, document["fields"][name])
     return record_type(**values)
+
+
+def _opened(place: Location) -> pq.ParquetFile:
+    """The file itself where it is local; one behind a URL is fetched as it is, compressed."""
+    return pq.ParquetFile(pa.BufferReader(place.read_bytes()) if place.is_remote else place.path)
 
 
 def _has_default(field: dataclasses.Field[Any]) -> bool:

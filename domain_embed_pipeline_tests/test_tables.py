@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from domain_embed_pipeline.tables import RecordFormatError, load_record, rows_of, save_record, schema_of, table_of
+from domain_embed_pipeline.sequences import StoredRows
+from domain_embed_pipeline.tables import (
+    ROW_GROUP,
+    RecordFormatError,
+    load_record,
+    rows_of,
+    save_record,
+    schema_of,
+    table_of,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +51,11 @@ class Outer:
     limits: dict[str, float] = field(default_factory=dict)
     added_later: int = 7
     rows_added_later: tuple[Row, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Large:
+    words: Sequence[Inner]
 
 
 ROWS = (
@@ -148,6 +163,28 @@ def test_a_record_of_another_type_is_refused(tmp_path: Path) -> None:
     save_record(Inner("w", ()), str(tmp_path / "record"))
     with pytest.raises(RecordFormatError, match="holds a Inner, not a Outer"):
         load_record(Outer, str(tmp_path / "record"))
+
+
+@pytest.mark.parametrize("root", ["{tmp_path}", "memory://large-record"])
+def test_rows_of_a_sequence_are_read_when_they_are_asked_for(root: str, tmp_path: Path) -> None:
+    words = tuple(Inner(f"w{number}", (number,)) for number in range(ROW_GROUP * 2 + 5))
+    place = f"{root.format(tmp_path=tmp_path)}/record"
+    save_record(Large(words), place)
+    found = load_record(Large, place)
+    assert isinstance(found.words, StoredRows)
+    assert found == Large(words)
+    save_record(Large(words[:3]), place)
+    assert found.words[ROW_GROUP * 2] == words[ROW_GROUP * 2], "what was opened stays readable"
+    assert load_record(Large, place) == Large(words[:3])
+    save_record(found, place)
+    assert load_record(Large, place) == Large(words), "one record's rows are another's"
+
+
+def test_a_sequence_whose_table_lacks_a_column_is_refused_before_a_row_is_asked_for(tmp_path: Path) -> None:
+    save_record(Large((Inner("w", ()),)), tmp_path)
+    pq.write_table(pa.table({"word": ["w"]}), tmp_path / "words.parquet")
+    with pytest.raises(RecordFormatError, match=r"lacks the columns \['numbers'\]"):
+        load_record(Large, tmp_path)
 
 
 def test_nothing_stored_is_file_not_found(tmp_path: Path) -> None:

@@ -16,7 +16,9 @@ from domain_embed_pipeline.evaluation.evaluate import clusters_of_chunks, evalua
 from domain_embed_pipeline.evaluation.records import Evaluation
 from domain_embed_pipeline.pairs.current_set import QuerySource, current_evaluation_set
 from domain_embed_pipeline.pairs.splits import split_documents
+from domain_embed_pipeline.records import Corpus
 from domain_embed_pipeline.serving.release import build_verified_collection
+from domain_embed_pipeline.tables import load_record, save_record
 
 ROOMS = ("corpus", "splits", "pairs", "encode", "evaluate", "index")
 _ALIAS = "bench"
@@ -45,7 +47,9 @@ def run_rooms(job: RecipeJob) -> RoomsRun:
     watch = Stopwatch()
     workspace = open_workspace(job, watch)
     with watch.stage("corpus"):
-        corpus = workspace.load_corpus()
+        # The other rooms get what was stored, as assets do.
+        save_record(workspace.load_corpus(), workspace.tables / "corpus_chunks")
+        corpus = load_record(Corpus, workspace.tables / "corpus_chunks")
     with watch.stage("splits"):
         splits = split_documents(corpus, has_user_queries=True)
         queries = current_evaluation_set(

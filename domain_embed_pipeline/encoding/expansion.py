@@ -19,12 +19,16 @@ from domain_embed_pipeline.encoding.spec import Encoder
 from domain_embed_pipeline.encoding.vectors import unit_length
 from domain_embed_pipeline.ids import version_of
 from domain_embed_pipeline.records import Chunk, Corpus, EvaluationSet, TrainingPair
+from domain_embed_pipeline.sequences import Mapped
 
 if TYPE_CHECKING:
     import numpy as np
 
 QUESTION_SHARE = 0.5
 """Share of the questions' mean in an expanded chunk's vector."""
+
+CHUNKS_AT_ONCE = 32_768
+"""Chunks whose texts are in memory while they are encoded; among so many, texts of like length are not far."""
 
 
 def expand_corpus(corpus: Corpus, pairs: Iterable[TrainingPair], evaluation_set: EvaluationSet) -> Corpus:
@@ -39,13 +43,17 @@ def expand_corpus(corpus: Corpus, pairs: Iterable[TrainingPair], evaluation_set:
     for pair in pairs:
         if pair.source == "question":
             found[pair.chunk_id].append(pair.anchor)
-    chunks = (dataclasses.replace(chunk, questions=tuple(found.get(chunk.chunk_id, ()))) for chunk in corpus.chunks)
-    return dataclasses.replace(corpus, chunks=tuple(chunks))
+
+    def with_questions(chunk: Chunk) -> Chunk:
+        """The chunk and what it answers."""
+        return dataclasses.replace(chunk, questions=tuple(found.get(chunk.chunk_id, ())))
+
+    return dataclasses.replace(corpus, chunks=Mapped(with_questions, corpus.chunks))
 
 
-def without_questions(chunks: Iterable[Chunk]) -> tuple[Chunk, ...]:
+def without_questions(chunks: Sequence[Chunk]) -> Sequence[Chunk]:
     """The same chunks as the corpus has them."""
-    return tuple(dataclasses.replace(chunk, questions=()) if chunk.questions else chunk for chunk in chunks)
+    return Mapped(lambda chunk: dataclasses.replace(chunk, questions=()) if chunk.questions else chunk, chunks)
 
 
 def is_expanded(chunks: Iterable[Chunk]) -> bool:
@@ -62,19 +70,29 @@ def expansion_version(chunks: Iterable[Chunk]) -> str:
 def encode_chunks(encoder: Encoder, chunks: Sequence[Chunk]) -> np.ndarray:
     """Vectors of chunks, shape (len(chunks), dimension), at unit length where they are expanded.
 
-    A chunk without questions has the vector of its embedding text.
+    A chunk without questions has the vector of its embedding text. No more than `CHUNKS_AT_ONCE` chunks are in memory.
     """
     import numpy as np
 
-    passages = encoder.encode_passages([chunk.embedding_text for chunk in chunks])
+    vectors = np.empty((len(chunks), encoder.spec.dimension), dtype=np.float32)
+    for start in range(0, len(chunks), CHUNKS_AT_ONCE):
+        part = chunks[start : start + CHUNKS_AT_ONCE]
+        vectors[start : start + len(part)] = _encode_part(encoder, part)
+    return vectors
+
+
+def _encode_part(encoder: Encoder, chunks: Sequence[Chunk]) -> np.ndarray:
+    import numpy as np
+
+    vectors = encoder.encode_passages([chunk.embedding_text for chunk in chunks])
     owners = [row for row, chunk in enumerate(chunks) for _ in chunk.questions]
     if not owners:
-        return passages
+        return vectors
     asked = encoder.encode_queries([question for chunk in chunks for question in chunk.questions])
-    sums = np.zeros_like(passages)
+    sums = np.zeros_like(vectors)
     np.add.at(sums, owners, asked)
     expanded = np.unique(owners)
-    vectors = passages.copy()
-    mixed = (1 - QUESTION_SHARE) * unit_length(passages[expanded]) + QUESTION_SHARE * unit_length(sums[expanded])
+    vectors = vectors.copy()
+    mixed = (1 - QUESTION_SHARE) * unit_length(vectors[expanded]) + QUESTION_SHARE * unit_length(sums[expanded])
     vectors[expanded] = unit_length(mixed)
     return vectors

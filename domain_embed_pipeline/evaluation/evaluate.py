@@ -6,6 +6,7 @@ What belongs here: from an encoder (or finished rankings) to per-query results. 
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 from collections import Counter
@@ -30,8 +31,12 @@ from domain_embed_pipeline.evaluation.records import (
 from domain_embed_pipeline.evaluation.retrieval import DenseIndex, SparseIndex
 from domain_embed_pipeline.evaluation.words import mode_name
 from domain_embed_pipeline.records import Chunk, Corpus, DocumentSplits, EvaluationQuery, EvaluationSet, Split
+from domain_embed_pipeline.sequences import in_parts
 
 logger = logging.getLogger(__name__)
+
+_CHUNKS_AT_ONCE = 1_000
+"""Chunks whose term weights are in memory before the index has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,9 +216,10 @@ class _SparseSearch:
 
     def __call__(self, queries: Sequence[EvaluationQuery]) -> list[Ranking]:
         if self._index is None or self.spec is None:
-            texts = [chunk.expanded_text for chunk in self._chunks]
-            self.spec = fit_sparse_spec(texts, language=self._language)
-            vectors = SparseEncoder(self.spec).encode_passages(texts)
+            self.spec = fit_sparse_spec((chunk.expanded_text for chunk in self._chunks), language=self._language)
+            encode = SparseEncoder(self.spec).encode_passages
+            texts = ([chunk.expanded_text for chunk in part] for part in in_parts(self._chunks, _CHUNKS_AT_ONCE))
+            vectors = itertools.chain.from_iterable(map(encode, texts))
             self._index = SparseIndex(vectors, [chunk.chunk_id for chunk in self._chunks])
         terms = SparseEncoder(self.spec).encode_queries([query.text for query in queries])
         return self._index.search(terms, self._depth)

@@ -145,13 +145,16 @@ class _Features:
 
     def __init__(self, corpus: Corpus, relevant: Mapping[str, Set[str]], encoder: SparseEncoder) -> None:
         self._encoder, self._relevant = encoder, relevant
-        self._chunks = {chunk.chunk_id: chunk for chunk in corpus.chunks}
-        vectors = encoder.encode_queries([chunk.embedding_text for chunk in corpus.chunks])
-        self._terms = {
-            chunk.chunk_id: frozenset(vector.indices) for chunk, vector in zip(corpus.chunks, vectors, strict=True)
-        }
-        self._frequency = Counter(term for terms in self._terms.values() for term in terms)
-        lengths = [len(chunk.text.split()) for chunk in corpus.chunks]
+        self._chunk_count = len(corpus.chunks)
+        self._answering: dict[str, Chunk] = {}
+        self._frequency: Counter[int] = Counter()
+        lengths: list[int] = []
+        answers = frozenset(chunk_id for found in relevant.values() for chunk_id in found)
+        for chunk in corpus.chunks:
+            self._frequency.update(self._terms(chunk.embedding_text))
+            lengths.append(len(chunk.text.split()))
+            if chunk.chunk_id in answers:
+                self._answering[chunk.chunk_id] = chunk
         self._thirds = [int(bound) for bound in np.quantile(lengths, [1 / 3, 2 / 3])] if lengths else [0, 0]
 
     def folder(self, query: EvaluationQuery) -> str:
@@ -173,22 +176,23 @@ class _Features:
 
     def overlap(self, query: EvaluationQuery) -> str:
         """Share of the query's terms that its best answer holds."""
-        terms = self._query_terms(query)
-        share = max(len(terms & self._terms[chunk.chunk_id]) for chunk in self._answers(query)) / max(1, len(terms))
+        terms = self._terms(query.text)
+        held = max(len(terms & self._terms(chunk.embedding_text)) for chunk in self._answers(query))
+        share = held / max(1, len(terms))
         return "1 up to a third" if share <= 1 / 3 else "2 up to two thirds" if share <= 2 / 3 else "3 nearly all"
 
     def rare_terms(self, query: EvaluationQuery) -> str:
         """Whether a term of the query stands in at most one of 1,000 chunks, and in one at least."""
-        limit = max(1, len(self._chunks) // 1000)
-        rare = any(0 < self._frequency[term] <= limit for term in self._query_terms(query))
+        limit = max(1, self._chunk_count // 1000)
+        rare = any(0 < self._frequency[term] <= limit for term in self._terms(query.text))
         return "has one" if rare else "has none"
 
     def language(self, query: EvaluationQuery) -> str:
         """Of the answers; queries are too short for the detector."""
         return _language_of(" ".join(chunk.text for chunk in self._answers(query))[:_READ_CHARACTERS])
 
-    def _query_terms(self, query: EvaluationQuery) -> frozenset[int]:
-        return frozenset(self._encoder.encode_queries([query.text])[0].indices)
+    def _terms(self, text: str) -> frozenset[int]:
+        return frozenset(self._encoder.encode_queries([text])[0].indices)
 
     def _answers(self, query: EvaluationQuery) -> list[Chunk]:
-        return [self._chunks[chunk_id] for chunk_id in sorted(self._relevant[query.query_id])]
+        return [self._answering[chunk_id] for chunk_id in sorted(self._relevant[query.query_id])]

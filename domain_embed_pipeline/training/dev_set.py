@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from domain_embed_pipeline.encoding.expansion import encode_chunks
 from domain_embed_pipeline.encoding.spec import Encoder
 from domain_embed_pipeline.evaluation.metrics import ndcg_at_k, recall_at_k
 from domain_embed_pipeline.evaluation.retrieval import search
@@ -86,7 +87,7 @@ def make_dev_set(corpus: Corpus, evaluation_set: EvaluationSet, *, encoder: Enco
     if not queries:
         return None
     relevant = evaluation_set.relevant_chunks()
-    chunks = list(corpus.chunks)
+    chunks = corpus.chunks
     texts = [query.text for query in queries]
     if len(chunks) > pool_size:
         wanted = {chunk_id for query in queries for chunk_id in relevant[query.query_id]}
@@ -105,7 +106,7 @@ def _pool_ids(
     *, chunks: Corpus, queries: Sequence[str], encoder: Encoder, wanted: Iterable[str], pool_size: int
 ) -> set[str]:
     chunk_ids = [chunk.chunk_id for chunk in chunks.chunks]
-    passages = encoder.encode_passages([chunk.embedding_text for chunk in chunks.chunks])
+    passages = encode_chunks(encoder, chunks.chunks)
     rankings = search(encoder.encode_queries(queries), passages, chunk_ids, NEAREST_PER_QUERY)
     pool = set(wanted)
     for rank in range(NEAREST_PER_QUERY):

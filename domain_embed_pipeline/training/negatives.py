@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from domain_embed_pipeline.encoding.expansion import encode_chunks
 from domain_embed_pipeline.encoding.spec import Encoder
 from domain_embed_pipeline.evaluation.records import Ranking
 from domain_embed_pipeline.evaluation.retrieval import search
@@ -69,7 +70,7 @@ def mine_hard_negatives(
     mined = [pair for pair in pairs if pair.source in MINED_SOURCES]
     guards = _Guards(corpus, pairs, clusters, settings)
     chunk_ids = [chunk.chunk_id for chunk in corpus.chunks]
-    passages = encoder.encode_passages([chunk.embedding_text for chunk in corpus.chunks])
+    passages = encode_chunks(encoder, corpus.chunks)
     anchors = encoder.encode_queries([pair.anchor for pair in mined])
     positives = encoder.encode_passages([pair.positive for pair in mined])
     scores = (anchors * positives).sum(axis=1).tolist()

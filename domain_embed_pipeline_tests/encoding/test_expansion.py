@@ -1,10 +1,15 @@
 from __future__ import annotations
 
 import dataclasses
+import tracemalloc
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from domain_embed_pipeline import sequences, tables
+from domain_embed_pipeline.encoding import expansion
 from domain_embed_pipeline.encoding.expansion import (
     QUESTION_SHARE,
     encode_chunks,
@@ -14,7 +19,7 @@ from domain_embed_pipeline.encoding.expansion import (
     without_questions,
 )
 from domain_embed_pipeline.ids import pair_id_of
-from domain_embed_pipeline.records import PairSource, TrainingPair
+from domain_embed_pipeline.records import Corpus, PairSource, TrainingPair
 from domain_embed_pipeline_tests.evaluation.helpers import chunk_of, corpus_of, evaluation_set_of
 from domain_embed_pipeline_tests.fakes import KeywordEncoder
 
@@ -55,6 +60,40 @@ def test_without_questions_vectors_are_those_of_the_texts() -> None:
         encode_chunks(ENCODER, CORPUS.chunks),
         ENCODER.encode_passages([chunk.embedding_text for chunk in CORPUS.chunks]),
     )
+
+
+def test_parts_do_not_change_the_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    expanded = expand_corpus(CORPUS, [pair_of("mi", "c-mi"), pair_of("af", "c-af")], USER_SET)
+    whole = encode_chunks(ENCODER, expanded.chunks)
+    monkeypatch.setattr(expansion, "CHUNKS_AT_ONCE", 1)
+    assert np.array_equal(encode_chunks(ENCODER, expanded.chunks), whole)
+
+
+class LengthEncoder(KeywordEncoder):
+    """Keeps no text."""
+
+    def _encode(self, texts: Sequence[str]) -> np.ndarray:
+        return np.array([[len(text)] for text in texts], dtype=np.float32)
+
+
+def test_memory_does_not_grow_with_a_stored_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "ROW_GROUP", 100)
+    monkeypatch.setattr(sequences, "KEPT_GROUPS", 2)
+    monkeypatch.setattr(expansion, "CHUNKS_AT_ONCE", 200)
+    peaks = {}
+    for count in (1_000, 8_000):
+        chunks = [chunk_of(f"c-{number}", f"{number} " + "word " * 400) for number in range(count)]
+        tables.save_record(corpus_of(chunks), tmp_path / str(count))
+        del chunks
+        corpus = tables.load_record(Corpus, tmp_path / str(count))
+        tracemalloc.start()
+        vectors = encode_chunks(LengthEncoder(["length"]), expand_corpus(corpus, [], USER_SET).chunks)
+        peaks[count] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert len(vectors) == count
+        assert vectors.min() > 2_000
+    assert peaks[8_000] < 1.3 * peaks[1_000]
+    assert peaks[8_000] < 2_000 * 1_000, "the texts alone are 16 MB"
 
 
 def test_the_version_names_the_questions_and_is_empty_without_any() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from domain_embed_pipeline.encoding.expansion import encode_chunks
 from domain_embed_pipeline.encoding.spec import Encoder
 from domain_embed_pipeline.pairs.filters.base import rejection
 from domain_embed_pipeline.pairs.filters.judged import NOT_ANSWERED, PairJudge
@@ -59,7 +60,7 @@ def source_ranks(
     names = sorted({chunk_clusters[chunk.chunk_id] for chunk in corpus.chunks})
     number = {name: position for position, name in enumerate(names)}
     cluster_of_row = np.array([number[chunk_clusters[chunk.chunk_id]] for chunk in corpus.chunks])
-    passages = encoder.encode_passages([chunk.embedding_text for chunk in corpus.chunks])
+    passages = encode_chunks(encoder, corpus.chunks)
     anchors = encoder.encode_queries([pair.anchor for pair in pairs])
     ranks: list[int] = []
     for start in range(0, len(pairs), _QUESTIONS_AT_ONCE):
