@@ -26,7 +26,7 @@ help:
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt "torch"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[ui,minilm,postgres,tensorboard,dev,dev-frameworks,dev-s3,deploy,docs]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[ui,minilm,lora,postgres,tensorboard,dev,dev-frameworks,dev-s3,deploy,docs]"
 	touch $@
 
 demo: $(READY)
