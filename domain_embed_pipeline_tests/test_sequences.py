@@ -12,9 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from domain_embed_pipeline.sequences import KEPT_GROUPS, LazySequence, Mapped, StoredRows, in_parts
+from domain_embed_pipeline import sequences
+from domain_embed_pipeline.sequences import LazySequence, Mapped, StoredRows, in_parts
 
-COUNT, GROUP = 100, 7
+COUNT, GROUP, KEPT_GROUPS = 100, 7, 8
 SQUARES = tuple(number * number for number in range(COUNT))
 
 
@@ -79,7 +80,8 @@ def test_a_function_is_called_for_what_is_asked_for_alone() -> None:
     assert seen == [4, 10, 11]
 
 
-def test_the_last_groups_stay_in_memory(tmp_path: Path) -> None:
+def test_the_last_groups_stay_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sequences, "KEPT_GROUPS", KEPT_GROUPS)
     decode = Decoder()
     rows = stored(tmp_path, decode)
     assert decode.calls == 0
