@@ -92,38 +92,42 @@ class SparseEncoder:
 
     def encode_queries(self, texts: Sequence[str]) -> list[SparseVector]:
         """Weight 1 for each distinct term."""
-        return [_vector(dict.fromkeys(map(_index_of, self._terms_of(text)), 1.0)) for text in texts]
+        return [_vector(dict.fromkeys(self._terms_of(text), 1.0)) for text in texts]
 
     def encode_passages(self, texts: Sequence[str]) -> list[SparseVector]:
         """BM25 weight of each distinct term; empty for a text without any."""
         return [self._passage(text) for text in texts]
 
     def _passage(self, text: str) -> SparseVector:
-        counts = Counter(map(_index_of, self._terms_of(text)))
+        counts = Counter(self._terms_of(text))
         length, spec = counts.total(), self.spec
         damping = spec.k1 * (1 - spec.b + spec.b * length / spec.average_length)
         return _vector({term: tf * (spec.k1 + 1) / (tf + damping) for term, tf in counts.items()})
 
 
 class _Terms:
-    """Text to terms: lower-cased words without stop words, stemmed; pairs of characters where words are not spaced."""
+    """Text to indices of stemmed lower-cased words, stop words left out; pairs of characters where no spaces part words."""
 
     def __init__(self, language: str) -> None:
         self._stem, self._stop_words = _stemmer(language), _stop_words(language)
-        self._cache: dict[str, str] = {}
+        self._known: dict[str, tuple[int, ...]] = {}
+        """Indices of spaced words: of runs of an unspaced script there is no end."""
 
-    def __call__(self, text: str) -> list[str]:
-        terms = []
+    def __call__(self, text: str) -> list[int]:
+        indices: list[int] = []
         for word in split_words(text.lower()):
-            if word in self._stop_words:
-                continue
-            if _UNSPACED.match(word):
-                terms += [word[place : place + 2] for place in range(max(1, len(word) - 1))]
-                continue
-            if word not in self._cache:
-                self._cache[word] = self._stem(word)
-            terms.append(self._cache[word])
-        return terms
+            found = self._known.get(word)
+            indices += self._of_word(word) if found is None else found
+        return indices
+
+    def _of_word(self, word: str) -> tuple[int, ...]:
+        if word in self._stop_words:
+            terms = []
+        elif _UNSPACED.match(word):
+            return tuple(_index_of(word[place : place + 2]) for place in range(max(1, len(word) - 1)))
+        else:
+            terms = [self._stem(word)]
+        return self._known.setdefault(word, tuple(map(_index_of, terms)))
 
 
 _UNSPACED_RANGES = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"

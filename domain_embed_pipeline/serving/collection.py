@@ -12,7 +12,7 @@ import datetime
 import logging
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from domain_embed_pipeline.encoding.sparse import SparseEncoder
@@ -246,11 +246,7 @@ def _load(client: QdrantClient, metadata: CollectionMetadata, source: _Source, r
     if not is_embedded(client):
         _index_payload(client, name, retries)
     stored = stored_digests(client, name, retries=retries)
-    missing = [
-        row
-        for row, chunk in enumerate(chunks)
-        if stored.get(point_id_of(chunk.chunk_id)) != payload_of(chunk, plan.settings.frameworks)[DIGEST_KEY]
-    ]
+    missing = [row for row, chunk in enumerate(chunks) if not _is_stored(chunk, stored, plan)]
     surplus = sorted(stored.keys() - {point_id_of(chunk.chunk_id) for chunk in chunks})
     if missing or surplus:
         # Whatever it was before, it is nobody's to serve or to prune while it is being changed.
@@ -266,6 +262,12 @@ def _load(client: QdrantClient, metadata: CollectionMetadata, source: _Source, r
     else:
         _start_indexing(client, name, plan.settings.indexing_threshold_kb, retries)
     return _Loaded(metadata, uploaded, removed)
+
+
+def _is_stored(chunk: Chunk, stored: Mapping[str, str], plan: CollectionPlan) -> bool:
+    """Whether its point is there with the payload that it should have; a payload takes longer to make than to miss."""
+    point = point_id_of(chunk.chunk_id)
+    return point in stored and stored[point] == payload_of(chunk, plan.settings.frameworks)[DIGEST_KEY]
 
 
 def _point_batches(source: _Source, rows: Sequence[int]) -> Iterator[list[Any]]:

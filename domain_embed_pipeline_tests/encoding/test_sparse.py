@@ -36,12 +36,15 @@ def test_scores_are_those_of_bm25s() -> None:
     chunk_ids = [f"c{row:03d}" for row in range(len(texts))]
     ours = search_sparse(encoder.encode_queries(queries), encoder.encode_passages(texts), chunk_ids, len(texts))
 
-    terms = [encoder._terms_of(text) for text in texts]
+    def terms_of(text: str) -> list[str]:
+        return list(map(str, encoder._terms_of(text)))
+
+    terms = [terms_of(text) for text in texts]
     reference = bm25s.BM25(k1=spec.k1, b=spec.b, method="lucene")
     reference.index(terms, show_progress=False)
     for query, ranking in zip(queries, ours, strict=True):
         # bm25s counts a repeated query term again, we count it once, and Lucene's formula leaves out (k1 + 1).
-        theirs = reference.get_scores(list(dict.fromkeys(encoder._terms_of(query)))) * (spec.k1 + 1)
+        theirs = reference.get_scores(list(dict.fromkeys(terms_of(query)))) * (spec.k1 + 1)
         found = dict(zip(ranking.chunk_ids, ranking.scores, strict=True))
         for row, chunk_id in enumerate(chunk_ids):
             assert found.get(chunk_id, 0.0) == pytest.approx(theirs[row], rel=1e-5, abs=1e-5)
