@@ -106,7 +106,7 @@ class SparseEncoder:
 
 
 class _Terms:
-    """Text to indices of stemmed lower-cased words, stop words left out; pairs of characters where no spaces part words."""
+    """Text to indices of stemmed lower-cased words without stop words; pairs of characters in unspaced scripts."""
 
     def __init__(self, language: str) -> None:
         self._stem, self._stop_words = _stemmer(language), _stop_words(language)
