@@ -18,7 +18,7 @@ HEAVY = {
     "transformers",
 }  # fmt: skip
 SHELL = ("defs", "definitions")
-LEAVES = {"artifacts", "records", "ids", "errors", "tables", "settings", "sqlite_files"}
+LEAVES = {"artifacts", "records", "ids", "errors", "sequences", "settings", "sqlite_files", "tables"}
 # A room, and the rooms that it may import from. encoding and registry serve all; evaluation's measures are what
 # training is steered by and what serving is verified with.
 ALLOWED = {
