@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from domain_embed_pipeline.encoding.batching import Batch, feature_batches, split
+from domain_embed_pipeline.encoding.cores import each_on_a_core
 from domain_embed_pipeline.encoding.fingerprint import fingerprinted, folder_digest
 from domain_embed_pipeline.encoding.hardware import choose_device, choose_dtype, is_out_of_memory
 from domain_embed_pipeline.encoding.spec import EncoderSpec, Side, SidedEncoder
@@ -22,6 +23,8 @@ CPU_TOKENS = 1_024
 """Tokens a batch on a CPU: its activations stay in the cache."""
 GPU_TOKENS = 65_536
 """Tokens a batch on a GPU; halved when memory runs out."""
+_SHARED_OUT = 32
+"""Texts from which on a CPU's cores each take batches of their own; starting threads takes longer than a query."""
 
 
 def load_model(folder: str, *, device: str | None = None, max_length: int | None = None) -> SentenceTransformer:
@@ -94,13 +97,22 @@ class SentenceTransformerEncoder(SidedEncoder):
         if not texts:
             return vectors
         prompt = self._spec.prompt_of(side)
-        with torch.inference_mode():
-            # An empty prompt, not None: with None the model's own default prompt would be used.
-            for batch in feature_batches(
-                texts, lambda block: self._model.preprocess(block, prompt=prompt), lambda: self._budget
-            ):
+
+        def fill(batch: Batch) -> None:
+            """Compute the vectors of a batch into their rows."""
+            with torch.inference_mode():  # of this thread alone
                 for rows, found in self._forward(batch):
                     vectors[rows] = finished(found, self._spec).cpu().numpy()
+
+        # An empty prompt, not None: with None the model's own default prompt would be used.
+        batches = feature_batches(
+            texts, lambda block: self._model.preprocess(block, prompt=prompt), lambda: self._budget
+        )
+        if self._model.device.type == "cpu" and len(texts) >= _SHARED_OUT:
+            each_on_a_core(fill, batches)
+        else:
+            for batch in batches:
+                fill(batch)
         return vectors
 
     def _forward(self, batch: Batch) -> Iterator[tuple[list[int], torch.Tensor]]:
