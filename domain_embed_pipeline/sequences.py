@@ -1,6 +1,6 @@
-"""Sequences whose items are made when they are asked for, so that a corpus larger than memory can be gone through.
+"""Going through more than memory holds: batches, a bounded number of threads, sequences made as they are asked for.
 
-What belongs here: sequences that know nothing of what they hold. What does not: which records are kept this way (the
+What belongs here: ways that know nothing of what they go through. What does not: which records are kept this way (the
 annotation `Sequence[Row]` of a record says so, see `tables`).
 """
 
@@ -11,7 +11,8 @@ import itertools
 import threading
 from abc import abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 if TYPE_CHECKING:
@@ -26,9 +27,45 @@ KEPT_GROUPS = 32
 each pass costs 9 s a million chunks."""
 
 
-def in_parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    """Slices of at most `size` items, in order."""
-    return (items[start : start + size] for start in range(0, len(items), size))
+def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of `size` items; the last may be shorter."""
+    rest = iter(items)
+    while batch := list(itertools.islice(rest, size)):
+        yield batch
+
+
+def map_in_threads(
+    work: Callable[[S], T],
+    items: Iterable[S],
+    threads: int,
+    *,
+    name: str,
+    initializer: Callable[[], object] | None = None,
+) -> Iterator[T]:
+    """What `work` returns for each item, as it is done; of the items only twice as many as threads are taken ahead.
+
+    Args:
+        work: Called once for each item.
+        items: Any number.
+        threads: How many work at a time.
+        name: Of the threads.
+        initializer: Called in each thread before its first item.
+
+    Raises:
+        Exception: What `work` raised first; items that wait are then left alone.
+    """
+    pending: set[Future[T]] = set()
+    pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix=name, initializer=initializer)
+    try:
+        for item in items:
+            if len(pending) >= threads * 2:
+                done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in done)
+            pending.add(pool.submit(work, item))
+        yield from (future.result() for future in pending)
+    finally:
+        # After a failure the items still waiting would each take their time, or go through all their retries.
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 class LazySequence(Sequence[T]):

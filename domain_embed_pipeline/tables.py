@@ -11,7 +11,6 @@ from __future__ import annotations
 import collections.abc
 import dataclasses
 import functools
-import itertools
 import json
 import logging
 import types
@@ -27,7 +26,7 @@ import pyarrow.parquet as pq
 
 from domain_embed_pipeline.artifacts import Location, is_abandoned, new_name
 from domain_embed_pipeline.errors import DomainEmbedError
-from domain_embed_pipeline.sequences import StoredRows
+from domain_embed_pipeline.sequences import StoredRows, batches
 
 logger = logging.getLogger(__name__)
 
@@ -200,9 +199,8 @@ def _published(folder: Location) -> Mapping[str, Any]:
 
 
 def _write_rows(file: IO[bytes], row_type: type, rows: Iterable[Any]) -> None:
-    rest = iter(rows)
     with pq.ParquetWriter(file, schema_of(row_type)) as writer:
-        while group := list(itertools.islice(rest, ROW_GROUP)):
+        for group in batches(rows, ROW_GROUP):
             writer.write_table(table_of(row_type, group))
 
 

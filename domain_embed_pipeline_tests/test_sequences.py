@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from domain_embed_pipeline import sequences
-from domain_embed_pipeline.sequences import LazySequence, Mapped, StoredRows, in_parts
+from domain_embed_pipeline.sequences import LazySequence, Mapped, StoredRows, batches
 
 COUNT, GROUP, KEPT_GROUPS = 100, 7, 8
 SQUARES = tuple(number * number for number in range(COUNT))
@@ -52,7 +52,12 @@ def test_it_reads_like_a_tuple(squares: LazySequence[int]) -> None:
     assert squares[90:70:-3] == SQUARES[90:70:-3]
     assert 81 in squares
     assert 82 not in squares
-    assert [*in_parts(squares, 30)] == [SQUARES[:30], SQUARES[30:60], SQUARES[60:90], SQUARES[90:]]
+    assert [tuple(part) for part in batches(squares, 30)] == [
+        SQUARES[:30],
+        SQUARES[30:60],
+        SQUARES[60:90],
+        SQUARES[90:],
+    ]
     for place in (COUNT, -COUNT - 1):
         with pytest.raises(IndexError, match=f"no item {place} among {COUNT}"):
             squares[place]

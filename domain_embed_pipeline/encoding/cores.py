@@ -6,15 +6,13 @@ all-MiniLM-L6-v2 1.15 times as fast as both cores on one (docs/measurements.md).
 
 from __future__ import annotations
 
-from collections import deque
+import functools
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-T = TypeVar("T")
+from domain_embed_pipeline.sequences import map_in_threads
 
-_WAITING = 2
-"""Items that wait for each thread, so that no more than a few are in memory."""
+T = TypeVar("T")
 
 
 def each_on_a_core(work: Callable[[T], None], items: Iterable[T]) -> None:
@@ -30,16 +28,10 @@ def each_on_a_core(work: Callable[[T], None], items: Iterable[T]) -> None:
         for item in items:
             work(item)
         return
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="core", initializer=torch.set_num_threads, initargs=(1,))
-    running: deque[Future[None]] = deque()
+    one_core = functools.partial(torch.set_num_threads, 1)
     try:
-        for item in items:
-            if len(running) >= threads * (1 + _WAITING):
-                running.popleft().result()
-            running.append(pool.submit(work, item))
-        for future in running:
-            future.result()
+        for _ in map_in_threads(work, items, threads, name="core", initializer=one_core):
+            pass
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-        # The threads of the pool have told torch that new threads of any kind shall have one core.
+        # The threads have told torch that new threads of any kind shall have one core.
         torch.set_num_threads(threads)

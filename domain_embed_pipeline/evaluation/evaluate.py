@@ -31,7 +31,7 @@ from domain_embed_pipeline.evaluation.records import (
 from domain_embed_pipeline.evaluation.retrieval import DenseIndex, SparseIndex
 from domain_embed_pipeline.evaluation.words import mode_name
 from domain_embed_pipeline.records import Chunk, Corpus, DocumentSplits, EvaluationQuery, EvaluationSet, Split
-from domain_embed_pipeline.sequences import in_parts
+from domain_embed_pipeline.sequences import batches
 
 logger = logging.getLogger(__name__)
 
@@ -218,7 +218,7 @@ class _SparseSearch:
         if self._index is None or self.spec is None:
             self.spec = fit_sparse_spec((chunk.expanded_text for chunk in self._chunks), language=self._language)
             encode = SparseEncoder(self.spec).encode_passages
-            texts = ([chunk.expanded_text for chunk in part] for part in in_parts(self._chunks, _CHUNKS_AT_ONCE))
+            texts = ([chunk.expanded_text for chunk in part] for part in batches(self._chunks, _CHUNKS_AT_ONCE))
             vectors = itertools.chain.from_iterable(map(encode, texts))
             self._index = SparseIndex(vectors, [chunk.chunk_id for chunk in self._chunks])
         terms = SparseEncoder(self.spec).encode_queries([query.text for query in queries])

@@ -7,14 +7,14 @@ what should be there (`collection` for a build, `updates` for a catch-up).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from domain_embed_pipeline.encoding.sparse import SparseEncoder
 from domain_embed_pipeline.errors import ServingError
 from domain_embed_pipeline.ids import point_id_of
 from domain_embed_pipeline.records import Chunk
+from domain_embed_pipeline.sequences import batches, map_in_threads
 from domain_embed_pipeline.serving.payload import DENSE_VECTOR, DIGEST_KEY, SPARSE_VECTOR, Framework, payload_of
 from domain_embed_pipeline.serving.retries import RetryPolicy
 from domain_embed_pipeline.serving.store import is_embedded
@@ -24,23 +24,9 @@ if TYPE_CHECKING:
     from qdrant_client import QdrantClient
     from qdrant_client.models import PointStruct, Record
 
-T = TypeVar("T")
-
 SCROLL_PAGE = 2_000
 DELETE_BATCH = 1_000
 PAYLOAD_BATCH = 128
-
-
-def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Lists of `size` items; the last may be shorter."""
-    batch: list[T] = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
 
 
 def stored_digests(client: QdrantClient, collection: str, *, retries: RetryPolicy) -> dict[str, str]:
@@ -133,23 +119,7 @@ def upload(
 
     if is_embedded(client) or parallel == 1:
         return sum(send(batch) for batch in points)
-    return _send_in_parallel(send, points, parallel)
-
-
-def _send_in_parallel(send: Callable[[T], int], batches_: Iterable[T], parallel: int) -> int:
-    sent = 0
-    pending: set[Future[int]] = set()
-    pool = ThreadPoolExecutor(max_workers=parallel, thread_name_prefix="qdrant-upload")
-    try:
-        for batch in batches_:
-            if len(pending) >= parallel * 2:
-                done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                sent += sum(future.result() for future in done)
-            pending.add(pool.submit(send, batch))
-        return sent + sum(future.result() for future in pending)
-    finally:
-        # After a failure the batches still waiting would each go through all their retries.
-        pool.shutdown(wait=True, cancel_futures=True)
+    return sum(map_in_threads(send, points, parallel, name="qdrant-upload"))
 
 
 def delete_points(client: QdrantClient, collection: str, *, point_ids: Iterable[str], retries: RetryPolicy) -> int:

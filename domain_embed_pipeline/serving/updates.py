@@ -18,8 +18,8 @@ from domain_embed_pipeline.encoding.spec import Encoder
 from domain_embed_pipeline.errors import EncoderMismatchError, ServingError
 from domain_embed_pipeline.ids import point_id_of
 from domain_embed_pipeline.records import Chunk, Corpus
+from domain_embed_pipeline.sequences import batches
 from domain_embed_pipeline.serving.contents import (
-    batches,
     delete_points,
     points_of,
     rewrite_payloads,
