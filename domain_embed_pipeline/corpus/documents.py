@@ -6,6 +6,7 @@ What does not belong here: where documents lie (`sources`), merging them into a 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from domain_embed_pipeline.corpus.chunking import ChunkDraft, chunk_document, embedding_text_of
@@ -17,7 +18,7 @@ from domain_embed_pipeline.corpus.readers.pdf import parse_pdf
 from domain_embed_pipeline.corpus.readers.plain_text import parse_text
 from domain_embed_pipeline.corpus.settings import CorpusSettings
 from domain_embed_pipeline.corpus.structure import ParsedDocument, ReadyChunk
-from domain_embed_pipeline.corpus.tokens import TokenCounter
+from domain_embed_pipeline.corpus.tokens import TokenCounter, count_each
 from domain_embed_pipeline.errors import UnreadableDocumentError
 
 MEDIA_TYPES = {
@@ -73,7 +74,7 @@ def chunks_of_document(
     if isinstance(parsed.content, ParsedDocument):
         drafts = chunk_document(parsed.content, settings=settings, count_tokens=count_tokens)
     else:
-        drafts = [ready_draft(chunk, count_tokens) for chunk in parsed.content]
+        drafts = ready_drafts(parsed.content, count_tokens)
     if not drafts:
         raise UnreadableDocumentError("no_text", "nothing but markup")
     charset = "" if parsed.encoding == "utf-8" else f"; charset={parsed.encoding}"
@@ -81,10 +82,13 @@ def chunks_of_document(
     return CutDocument(digest.hexdigest(), MEDIA_TYPES[suffix] + charset, tuple(drafts))
 
 
-def ready_draft(chunk: ReadyChunk, count_tokens: TokenCounter) -> ChunkDraft:
-    """A chunk that somebody else cut, counted."""
-    tokens = count_tokens(embedding_text_of(chunk.text, chunk.title))
-    return ChunkDraft(chunk.text, chunk.title, tokens, chunk.external_id)
+def ready_drafts(chunks: Sequence[ReadyChunk], count_tokens: TokenCounter) -> list[ChunkDraft]:
+    """Chunks that somebody else cut, counted."""
+    counts = count_each([embedding_text_of(chunk.text, chunk.title) for chunk in chunks], count_tokens)
+    return [
+        ChunkDraft(chunk.text, chunk.title, tokens, chunk.external_id)
+        for chunk, tokens in zip(chunks, counts, strict=True)
+    ]
 
 
 def _parsed(data: bytes, suffix: str, settings: CorpusSettings) -> _Parsed:

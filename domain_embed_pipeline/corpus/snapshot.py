@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from domain_embed_pipeline.corpus.collecting import CorpusCollector
-from domain_embed_pipeline.corpus.documents import MEDIA_TYPES, CutDocument, chunks_of_document, ready_draft
+from domain_embed_pipeline.corpus.documents import MEDIA_TYPES, CutDocument, chunks_of_document, ready_drafts
 from domain_embed_pipeline.corpus.erasures import Erasure
 from domain_embed_pipeline.corpus.existing_index import SCHEME, parse_location, read_index
 from domain_embed_pipeline.corpus.readers.ready_chunks import Row, read_jsonl, read_parquet
@@ -22,6 +22,7 @@ from domain_embed_pipeline.corpus.sources import DOCUMENT_SUFFIXES, FORMATS, REA
 from domain_embed_pipeline.corpus.tokens import TokenCounter
 from domain_embed_pipeline.errors import CorpusSourceError, EmptyCorpusError, UnreadableDocumentError
 from domain_embed_pipeline.records import Corpus
+from domain_embed_pipeline.sequences import batches
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _LOG_EVERY = 1_000
+_COUNTED_TOGETHER = 1_024
 
 
 def load_corpus(
@@ -178,9 +180,10 @@ class _CorpusReader:
             if isinstance(row, UnreadableDocumentError):
                 bad.append((number, row))
             else:
-                good.append((row.source or name, ready_draft(row, self._count_tokens)))
-        for document_id, draft in good:
-            self._collector.add_ready_chunk(draft, document_id, media_type)
+                good.append(row)
+        for batch in batches(good, _COUNTED_TOGETHER):
+            for row, draft in zip(batch, ready_drafts(batch, self._count_tokens), strict=True):
+                self._collector.add_ready_chunk(draft, row.source or name, media_type)
         if bad:
             logger.warning("%s: %d of %d rows are set aside", name, len(bad), len(bad) + len(good))
             self._collector.set_aside_rows(name, bad)

@@ -6,6 +6,7 @@ What does not belong here: encoding. A counter is loaded without torch and trans
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -41,17 +42,34 @@ def load_token_counter(model_folder: str | Path) -> TokenCounter:
     )
 
 
+def count_each(texts: Sequence[str], count_tokens: TokenCounter) -> list[int]:
+    """Number of tokens in each text; the tokenizer of a `tokenizer.json` counts on all cores."""
+    if isinstance(count_tokens, _FastCounter):
+        return count_tokens.of_each(texts)
+    return [count_tokens(text) for text in texts]
+
+
 def _fast_counter(path: Path) -> TokenCounter:
     tokenizer = Tokenizer.from_file(str(path))
     # The file may switch on the model's own truncation (MiniLM's: 128 tokens), which would make every text short.
     tokenizer.no_truncation()
     tokenizer.no_padding()
+    return _FastCounter(tokenizer)
 
-    def count_tokens(text: str, /) -> int:
-        """Tokens of a text by the Rust tokenizer, special tokens not counted."""
-        return len(tokenizer.encode(text, add_special_tokens=False))
 
-    return count_tokens
+class _FastCounter:
+    """Tokens by the Rust tokenizer, special tokens not counted."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+
+    def __call__(self, text: str, /) -> int:
+        """Tokens of one text."""
+        return len(self._tokenizer.encode(text, add_special_tokens=False))
+
+    def of_each(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text, counted on all cores."""
+        return [len(tokens) for tokens in self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
 
 
 def _slow_counter(folder: Path) -> TokenCounter:

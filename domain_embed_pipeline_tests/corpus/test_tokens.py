@@ -10,7 +10,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 
-from domain_embed_pipeline.corpus.tokens import load_token_counter
+from domain_embed_pipeline.corpus.tokens import count_each, load_token_counter
 from domain_embed_pipeline.errors import ModelError
 
 
@@ -28,6 +28,14 @@ def save_tokenizer(folder: Path) -> None:
 def test_tokens_are_counted_without_special_tokens_truncation_and_padding(tmp_path: Path) -> None:
     save_tokenizer(tmp_path)
     assert load_token_counter(tmp_path)("acute heart failure") == 3
+
+
+def test_many_texts_are_counted_as_one_by_one(tmp_path: Path) -> None:
+    save_tokenizer(tmp_path)
+    texts = ["acute heart failure", "", "heart", "Herz – 心 failure"]
+    counter = load_token_counter(tmp_path)
+    assert count_each(texts, counter) == [counter(text) for text in texts]
+    assert count_each(texts, lambda text: len(text.split())) == [3, 0, 1, 4]
 
 
 def test_the_tokenizer_of_the_first_module_is_found(tmp_path: Path) -> None:
