@@ -32,7 +32,18 @@ ALLOWED = {
     "serving": {"encoding", "registry", "evaluation"},
     "alternatives": {"corpus", "encoding", "evaluation", "pairs", "registry"},
     "drops": {"corpus", "evaluation", "pairs", "serving", "workspace"},
-    "bench": {"corpus", "encoding", "evaluation", "pairs", "questions", "registry", "serving", "training", "workspace"},
+    "bench": {
+        "corpus",
+        "drops",
+        "encoding",
+        "evaluation",
+        "pairs",
+        "questions",
+        "registry",
+        "serving",
+        "training",
+        "workspace",
+    },
 }
 
 

@@ -42,6 +42,9 @@ Ingredients = Annotated[
 GrowthSizes = Annotated[
     str | None, typer.Option(help="Only the cost of each room by size, on made-up chunks: 1000,3000,10000.")
 ]
+MadeUp = Annotated[
+    int | None, typer.Option(min=100, help="So many made-up chunks instead of BEIR_DIR, for --encode and --second-run.")
+]
 Plot = Annotated[Path | None, typer.Option(help="Where --growth draws its log-log plot.")]
 Repeats = Annotated[int, typer.Option(min=1, help="Turns of --encode and --train; the median counts.")]
 
@@ -59,6 +62,7 @@ def bench(
     train: Train = False,
     second: SecondRun = False,
     ingredients: Ingredients = False,
+    made_up: MadeUp = None,
     growth: GrowthSizes = None,
     plot: Plot = None,
     repeats: Repeats = 5,
@@ -73,26 +77,31 @@ def bench(
     if growth is not None:
         _growth(growth, base_model, plot, as_json=as_json)
         return
-    if folder is None:
-        raise typer.BadParameter("BEIR_DIR is missing; only --growth does without.")
-    settings = BenchSettings(
-        folder=str(folder),
-        recipes=tuple(filter(None, (name.strip() for name in recipes.split(",")))),
-        base_model=base_model,
-        questions=str(questions) if questions else None,
-        sample=sample,
-        train_qrels=train_qrels,
-        seed=seed,
-        artifacts=str(artifacts) if artifacts else None,
-    )
-    if encode or train:
-        _speeds(settings, encode=encode, train=train, repeats=repeats, as_json=as_json)
-    elif second:
-        _second_run(settings, as_json=as_json)
-    elif ingredients:
-        _ingredients(settings, as_json=as_json)
-    else:
-        _side_by_side(settings, as_json=as_json)
+    if folder is None and made_up is None:
+        raise typer.BadParameter("BEIR_DIR is missing; only --growth and --made-up do without.")
+    if made_up is not None and not (encode or second):
+        raise typer.BadParameter("--made-up goes with --encode or --second-run: made-up chunks teach nothing.")
+    with contextlib.ExitStack() as stack:
+        if made_up is not None:
+            folder, questions = stack.enter_context(_made_up_corpus(made_up, seed))
+        settings = BenchSettings(
+            folder=str(folder),
+            recipes=tuple(filter(None, (name.strip() for name in recipes.split(",")))),
+            base_model=base_model,
+            questions=str(questions) if questions else None,
+            sample=sample,
+            train_qrels=train_qrels,
+            seed=seed,
+            artifacts=str(artifacts) if artifacts else None,
+        )
+        if encode or train:
+            _speeds(settings, encode=encode, train=train, repeats=repeats, as_json=as_json)
+        elif second:
+            _second_run(settings, as_json=as_json)
+        elif ingredients:
+            _ingredients(settings, as_json=as_json)
+        else:
+            _side_by_side(settings, as_json=as_json)
 
 
 def _side_by_side(settings: BenchSettings, *, as_json: bool) -> None:
@@ -156,6 +165,16 @@ def _show(lines: list[str], figures: Any) -> None:
         write_json(figures, indent=None)
     else:
         write("\n".join(lines))
+
+
+@contextlib.contextmanager
+def _made_up_corpus(size: int, seed: int) -> Iterator[tuple[Path, Path]]:
+    """A folder of made-up chunks and its questions, for as long as the context lasts."""
+    from domain_embed_pipeline.bench.growth import write_corpus
+
+    with tempfile.TemporaryDirectory(prefix="domain-embed-bench-") as temporary:
+        folder = Path(temporary) / "made-up"
+        yield folder, write_corpus(folder, size, seed=seed)
 
 
 @contextlib.contextmanager

@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from domain_embed_pipeline.bench.growth import Growth, draw, first_layer, growth, write_corpus
 from domain_embed_pipeline.bench.rooms import RoomsRun
 from domain_embed_pipeline.bench.second_run import edit_some, second_run
+from domain_embed_pipeline.cli import app
 from domain_embed_pipeline_tests.bench.scenario import BeirFolder, read_lines
 
 
@@ -25,13 +27,31 @@ def test_an_unchanged_corpus_is_not_encoded_or_uploaded_again_and_an_edit_only_i
     assert (result.unchanged.encoded, result.unchanged.uploaded) == (0, 0)
     assert result.edited_count == 4
     assert result.edited.encoded == 4
+    assert (result.into_live.encoded, result.into_live.uploaded, result.into_live.removed) == (4, 4, 4)
     assert result.lines()[1].startswith("unchanged: ")
+
+
+def test_later_edits_are_of_other_chunks_and_keep_the_earlier_ones(beir: BeirFolder) -> None:
+    corpus = beir.folder / "corpus.jsonl"
+    before = read_lines(corpus)
+    for first in (0, 1):
+        edit_some(corpus, beir.folder, first=first)
+    changed = [n for n, (old, new) in enumerate(zip(before, read_lines(corpus), strict=True)) if old != new]
+    assert changed == [0, 1, 100, 101, 200, 201, 300, 301]
 
 
 def test_an_edit_changes_one_chunk_in_a_hundred(beir: BeirFolder, tmp_path: Path) -> None:
     assert edit_some(tmp_path / "edited.jsonl", beir.folder) == 4
     before, after = read_lines(beir.folder / "corpus.jsonl"), read_lines(tmp_path / "edited.jsonl")
     assert [n for n, (old, new) in enumerate(zip(before, after, strict=True)) if old != new] == [0, 100, 200, 300]
+
+
+def test_made_up_chunks_take_the_place_of_a_folder(tiny_model: str) -> None:
+    asked = ["bench", "--second-run", "--made-up", "200", "--base-model", tiny_model]
+    figures = json.loads(CliRunner().invoke(app, [*asked, "--json"]).stdout)
+    assert figures["first"]["chunk_count"] == 200
+    assert figures["into_live"]["uploaded"] == 2
+    assert CliRunner().invoke(app, ["bench", "--made-up", "200"]).exit_code == 2
 
 
 def test_the_slope_is_the_exponent_of_the_size() -> None:
