@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _LOOKUP_SIZE = 500
+_PAGE_BYTES = 32_768
+"""Of a new file: seven vectors of 1,024 dimensions to a page. In pages of SQLite's 4,096 bytes, filed by key, each had
+one of its own (docs/measurements.md)."""
 ENCODE_SIZE = 512
 """Texts encoded before their vectors are stored: what a kill can cost."""
 GPU_ENCODE_SIZE = 8_192
@@ -43,10 +46,9 @@ class VectorCache:
         self._dimension = spec.dimension
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with closing(self._connect()) as connection:
+            connection.execute(f"PRAGMA page_size={_PAGE_BYTES}")
             write_ahead(connection)
-            connection.execute(
-                "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL) WITHOUT ROWID"
-            )
+            connection.execute("CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL)")
 
     def _connect(self) -> sqlite3.Connection:
         return sqlite3.connect(self._path, timeout=60, isolation_level=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import signal
@@ -107,6 +108,27 @@ def test_a_run_that_fails_keeps_what_was_encoded_before(tmp_path: Path) -> None:
     inner = KeywordEncoder(WORDS)
     cached(tmp_path, inner).encode_passages(texts)
     assert len(inner.encoded) == 700 - 512
+
+
+def test_a_file_is_hardly_larger_than_its_vectors(tmp_path: Path) -> None:
+    spec = EncoderSpec("m", "f", 384, 1, "", "", True, "float32")
+    cache, count = VectorCache(tmp_path, spec), 2_000
+    cache.put([text_key("", str(number)) for number in range(count)], np.ones((count, 384), np.float32))
+    cache.forget([], [])  # moves the log into the file
+    assert (tmp_path / "f.sqlite").stat().st_size < 1.2 * count * 384 * 4
+
+
+def test_a_file_filed_by_key_as_it_was_before_is_read_and_written(tmp_path: Path) -> None:
+    inner = KeywordEncoder(WORDS)
+    with contextlib.closing(sqlite3.connect(tmp_path / f"{inner.spec.fingerprint}.sqlite")) as connection:
+        connection.execute("CREATE TABLE vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL) WITHOUT ROWID")
+        stored = np.full(inner.spec.dimension, 0.5, np.float32)
+        connection.execute("INSERT INTO vectors VALUES (?, ?)", (text_key("", TEXTS[0]), stored.tobytes()))
+        connection.commit()
+    encoder = cached(tmp_path, inner)
+    assert (encoder.encode_passages(TEXTS)[0] == stored).all()
+    assert sorted(inner.encoded) == sorted(TEXTS[1:])
+    assert VectorCache(tmp_path, inner.spec).forget(TEXTS, [""]) == len(TEXTS)
 
 
 def test_forgetting_erases_a_text_under_every_prompt_given(tmp_path: Path) -> None:
