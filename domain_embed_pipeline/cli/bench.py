@@ -48,6 +48,9 @@ MadeUp = Annotated[
 Plot = Annotated[Path | None, typer.Option(help="Where --growth draws its log-log plot.")]
 Repeats = Annotated[int, typer.Option(min=1, help="Turns of --encode and --train; the median counts.")]
 
+_MADE_UP_WORDS = 110
+"""About 240 tokens, as the chunks that documents are cut into."""
+
 
 def bench(
     folder: Folder = None,
@@ -174,7 +177,7 @@ def _made_up_corpus(size: int, seed: int) -> Iterator[tuple[Path, Path]]:
 
     with tempfile.TemporaryDirectory(prefix="domain-embed-bench-") as temporary:
         folder = Path(temporary) / "made-up"
-        yield folder, write_corpus(folder, size, seed=seed)
+        yield folder, write_corpus(folder, size, chunk_words=_MADE_UP_WORDS, seed=seed)
 
 
 @contextlib.contextmanager
