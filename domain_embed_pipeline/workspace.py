@@ -247,12 +247,19 @@ class Workspace:
 
         return load_guard_sets(self.settings.guard_sets)
 
-    def load_corpus(self, settings: CorpusSettings | None = None, *, tokenizer: str | None = None) -> Corpus:
+    def load_corpus(
+        self,
+        settings: CorpusSettings | None = None,
+        *,
+        tokenizer: str | None = None,
+        client: QdrantClient | None = None,
+    ) -> Corpus:
         """The corpus as it is now, where the deployment says it lies: files, or collections of its vector store.
 
         Args:
             settings: How to read and cut; by default as the last materialization did, so that the two compare.
             tokenizer: Base model in whose tokens chunks are measured; that of the deployment by default.
+            client: The vector store, where it is open already; it is opened for collections only.
         """
         from domain_embed_pipeline.corpus.existing_index import SCHEME
         from domain_embed_pipeline.corpus.snapshot import load_corpus
@@ -263,12 +270,13 @@ class Workspace:
         tokenizer = tokenizer or self.settings.base_model
         count_tokens = load_token_counter(resolve_base_model(tokenizer).folder)
         settings = settings or self.corpus_settings
-        with self.open_store() if SCHEME in location else contextlib.nullcontext() as client:
+        needs_store = client is None and SCHEME in location
+        with self.open_store() if needs_store else contextlib.nullcontext(client) as store:
             corpus = load_corpus(
                 location,
                 settings=settings,
                 count_tokens=count_tokens,
-                qdrant_client=client,
+                qdrant_client=store,
                 erasures=self.erasures.entries(),
             )
         return dataclasses.replace(corpus, settings={**corpus.settings, "tokenizer": tokenizer})

@@ -14,7 +14,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from domain_embed_pipeline.corpus.changes import CorpusChanges, compare_corpora
 from domain_embed_pipeline.corpus.settings import CorpusSettings
@@ -29,6 +29,9 @@ from domain_embed_pipeline.serving.metadata import CollectionMetadata
 from domain_embed_pipeline.serving.records import Reconciliation
 from domain_embed_pipeline.serving.updates import reconcile_collection
 from domain_embed_pipeline.workspace import Workspace
+
+if TYPE_CHECKING:
+    from qdrant_client import QdrantClient
 
 logger = logging.getLogger(__name__)
 
@@ -68,8 +71,11 @@ class CurrentDocuments:
         self._corpus: Corpus | None = None
         self._files_digest = ""
 
-    def read(self) -> Corpus:
-        """The corpus now. The store must not be open: a collection may be where documents come from.
+    def read(self, client: QdrantClient | None = None) -> Corpus:
+        """The corpus now.
+
+        Args:
+            client: The vector store where it is open: a collection may be where documents come from.
 
         Raises:
             CorpusError: If the documents cannot be read, or there are none.
@@ -80,7 +86,7 @@ class CurrentDocuments:
         # Taken before the documents are read, so that a change in between is seen by the next look.
         digest = content_digest(self._seen, marker=settings.drop_marker)
         if self._corpus is None or digest != self._files_digest or has_collections(settings.corpus_path):
-            self._corpus = self._workspace.load_corpus(self._settings, tokenizer=self._tokenizer)
+            self._corpus = self._workspace.load_corpus(self._settings, tokenizer=self._tokenizer, client=client)
             self._files_digest = digest
         return self._corpus
 
@@ -108,13 +114,14 @@ def index_new_documents(
     """
     started = time.monotonic()
     alias = workspace.settings.serving_alias
-    live = _live(workspace)
-    if live is None:
-        return _nothing_live(alias)
-    documents = CurrentDocuments(workspace, live.chunking)
-    corpus = documents.read()
-    encoder = workspace.registry.encoder(live.model_version)
+    # Opened once: an embedded store reads all its collections each time.
     with workspace.open_store() as client:
+        live = live_collection(client, alias)
+        if live is None:
+            return _nothing_live(alias)
+        documents = CurrentDocuments(workspace, live.chunking)
+        corpus = documents.read(client)
+        encoder = workspace.registry.encoder(live.model_version)
         if current_target(client, alias) != live.collection:
             raise AliasConflictError(
                 f"The alias {alias} moved away from {live.collection} while documents were being read.",
@@ -130,11 +137,6 @@ def index_new_documents(
     documents.note_indexed(live.collection)
     changes = compare_corpora(_corpus_before(workspace, before), corpus)
     return _served(live, corpus, changes, result, alias=alias, duration_s=time.monotonic() - started)
-
-
-def _live(workspace: Workspace) -> CollectionMetadata | None:
-    with workspace.open_store() as client:
-        return live_collection(client, workspace.settings.serving_alias)
 
 
 def _nothing_live(alias: str) -> ServedDocuments:

@@ -7,7 +7,7 @@ what should be there (`collection` for a build, `updates` for a catch-up).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from domain_embed_pipeline.encoding.sparse import SparseEncoder
@@ -22,46 +22,64 @@ from domain_embed_pipeline.serving.store import is_embedded
 if TYPE_CHECKING:
     import numpy as np
     from qdrant_client import QdrantClient
-    from qdrant_client.models import PointStruct, Record
+    from qdrant_client.models import Filter, PointStruct, Record
 
 SCROLL_PAGE = 2_000
+_EMBEDDED_PAGE = 1_000_000
 DELETE_BATCH = 1_000
 PAYLOAD_BATCH = 128
 
 
 def stored_digests(client: QdrantClient, collection: str, *, retries: RetryPolicy) -> dict[str, str]:
     """`point id -> payload digest` of every point; the digest is empty for a point that we did not write."""
-    digests: dict[str, str] = {}
-    offset: Any = None
-    while True:
-        records, offset = retries.run(
-            f"list of points of {collection}", lambda offset=offset: _page(client, collection, offset)
-        )
-        digests.update((str(record.id), (record.payload or {}).get(DIGEST_KEY, "")) for record in records)
-        if offset is None:
-            return digests
+    records = scroll_all(client, collection, keys=[DIGEST_KEY], retries=retries)
+    return {str(record.id): (record.payload or {}).get(DIGEST_KEY, "") for record in records}
 
 
-def _page(client: QdrantClient, collection: str, offset: Any) -> tuple[list[Any], Any]:
-    return client.scroll(collection, limit=SCROLL_PAGE, offset=offset, with_payload=[DIGEST_KEY], with_vectors=False)
+def stored_ids(client: QdrantClient, collection: str, *, retries: RetryPolicy) -> set[str]:
+    """Id of every point."""
+    return {str(record.id) for record in scroll_all(client, collection, keys=False, retries=retries)}
 
 
 def documents_in(client: QdrantClient, collection: str, *, retries: RetryPolicy | None = None) -> dict[str, int]:
     """`document id -> chunks of it` in a collection; a chunk of two documents counts for both."""
-    retries = retries or RetryPolicy()
     counts: Counter[str] = Counter()
+    for record in scroll_all(client, collection, keys=["document_ids"], retries=retries or RetryPolicy()):
+        counts.update((record.payload or {}).get("document_ids", ()))
+    return dict(counts)
+
+
+def scroll_all(
+    client: QdrantClient,
+    collection: str,
+    *,
+    keys: Sequence[str] | bool,
+    retries: RetryPolicy,
+    only: Filter | None = None,
+) -> Iterator[Record]:
+    """Every point without its vectors, page by page.
+
+    Args:
+        client: Open store.
+        collection: Name or alias.
+        keys: Payload keys to read; all of them, or none.
+        retries: Pauses and attempts against a server.
+        only: Points that match.
+    """
+    # An embedded store sorts all its ids for every page, and has no message to keep small.
+    limit = _EMBEDDED_PAGE if is_embedded(client) else SCROLL_PAGE
+    payload = keys if isinstance(keys, bool) else list(keys)
     offset: Any = None
     while True:
         records, offset = retries.run(
-            f"documents of {collection}",
+            f"list of points of {collection}",
             lambda offset=offset: client.scroll(
-                collection, limit=SCROLL_PAGE, offset=offset, with_payload=["document_ids"], with_vectors=False
+                collection, scroll_filter=only, limit=limit, offset=offset, with_payload=payload, with_vectors=False
             ),
         )
-        for record in records:
-            counts.update((record.payload or {}).get("document_ids", ()))
+        yield from records
         if offset is None:
-            return dict(counts)
+            return
 
 
 def vectors_of(record: Record) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from domain_embed_pipeline.ids import point_id_of
 from domain_embed_pipeline.records import Chunk
-from domain_embed_pipeline.serving.contents import SCROLL_PAGE, delete_points, point_count, rewrite_payloads
+from domain_embed_pipeline.serving.contents import delete_points, point_count, rewrite_payloads, scroll_all
 from domain_embed_pipeline.serving.metadata import collections_of, write_metadata
 from domain_embed_pipeline.serving.retries import RetryPolicy
 from domain_embed_pipeline.serving.store import is_embedded, persist
@@ -69,23 +69,8 @@ def _payloads_of(
     from qdrant_client import models
 
     condition = models.FieldCondition(key="document_ids", match=models.MatchValue(value=document_id))
-    found: list[dict[str, Any]] = []
-    offset: Any = None
-    while True:
-        records, offset = retries.run(
-            f"points of {document_id} in {collection}",
-            lambda offset=offset: client.scroll(
-                collection,
-                scroll_filter=models.Filter(must=[condition]),
-                limit=SCROLL_PAGE,
-                offset=offset,
-                with_payload=True,
-                with_vectors=False,
-            ),
-        )
-        found += [record.payload or {} for record in records]
-        if offset is None:
-            return found
+    only = models.Filter(must=[condition])
+    return [record.payload or {} for record in scroll_all(client, collection, keys=True, only=only, retries=retries)]
 
 
 def _chunk_of(payload: dict[str, Any]) -> Chunk:

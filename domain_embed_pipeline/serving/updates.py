@@ -24,6 +24,7 @@ from domain_embed_pipeline.serving.contents import (
     points_of,
     rewrite_payloads,
     stored_digests,
+    stored_ids,
     upload,
 )
 from domain_embed_pipeline.serving.metadata import CollectionMetadata, read_metadata, write_metadata
@@ -168,7 +169,7 @@ def _encoded_batches(chunks: Sequence[Chunk], encoder: Encoder, metadata: Collec
 
 
 def _require_exact(client: QdrantClient, name: str, wanted: Set[str], retries: RetryPolicy) -> None:
-    stored = stored_digests(client, name, retries=retries).keys()
+    stored = stored_ids(client, name, retries=retries)
     if stored != wanted:
         raise ServingError(
             f"{name} has {len(stored - wanted)} points too many and lacks {len(wanted - stored)} after a catch-up.",
