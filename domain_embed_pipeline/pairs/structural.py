@@ -32,7 +32,7 @@ class StructuralSettings:
     use_title_body: bool = True
     """Titles name what their text is about; nearly free and rarely wrong."""
     use_adjacent_sentences: bool = True
-    """Neighbouring sentences teach topical closeness only; off when better pairs are plenty."""
+    """Neighbouring sentences teach topical closeness only; training takes them where better pairs are too few."""
     max_adjacent_per_chunk: int = 2
     """Sentence pairs from one chunk; more are near copies of each other."""
     max_title_body: int = 50_000
@@ -109,14 +109,16 @@ def _adjacent(chunks: Sequence[Chunk], settings: StructuralSettings) -> Iterator
         pairs = [
             _pair(sentence, following, chunk.chunk_id, "adjacent_sentence")
             for sentences in prose_sentences(chunk.text, language=settings.language)
-            for sentence, following in _neighbours(sentences, settings)
+            for sentence, following in _neighbours(sentences, settings, is_cased=not chunk.text.islower())
         ]
         yield from seeded_sample(pairs, settings.max_adjacent_per_chunk, settings.seed)
 
 
-def _neighbours(sentences: Sequence[str], settings: StructuralSettings) -> Iterator[tuple[str, str]]:
+def _neighbours(sentences: Sequence[str], settings: StructuralSettings, *, is_cased: bool) -> Iterator[tuple[str, str]]:
     """Sentences that follow each other, both prose and not the same."""
-    keys = [comparison_key(sentence) if _is_prose(sentence, settings) else "" for sentence in sentences]
+    keys = [
+        comparison_key(sentence) if _is_prose(sentence, settings, is_cased=is_cased) else "" for sentence in sentences
+    ]
     for place, (key, following) in enumerate(pairwise(keys)):
         if key and following and key != following:
             yield sentences[place], sentences[place + 1]
@@ -145,11 +147,11 @@ def _is_heading(line: str, following: str) -> bool:
     return len(line) < _SHORTEST_WRAPPED_LINE and not _SENTENCE_END.search(line) and following[:1].isupper()
 
 
-def _is_prose(sentence: str, settings: StructuralSettings) -> bool:
+def _is_prose(sentence: str, settings: StructuralSettings, *, is_cased: bool) -> bool:
     """A whole sentence of words: neither heading nor contents line nor a row of figures."""
     if len(sentence) < settings.minimum_sentence_characters or not _SENTENCE_END.search(sentence):
         return False
-    if sentence[0].islower():  # the rest of a list item
+    if is_cased and sentence[0].islower():  # the rest of a list item
         return False
     letters = sum(map(str.isalpha, sentence)) + sentence.count(" ")
     return letters / len(sentence) >= 0.75 and "...." not in sentence and ". . ." not in sentence

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,11 +55,8 @@ class TrainingPairSettings:
     """Structural pairs for each question or user pair, when there are any; more and they drown what users ask."""
     structural_floor: int = 1_000
     """Where questions and user pairs are fewer, structural pairs fill up to this many in all: under a thousand pairs
-    results differ much from run to run, and a few dozen clicks alone teach nothing."""
-    title_body_weight: float = 2.0
-    """Weight of title-body pairs in the structural quota, against `adjacent_sentence_weight`."""
-    adjacent_sentence_weight: float = 1.0
-    """Weight of sentence pairs in the structural quota; 0 leaves them out beside questions."""
+    results differ much from run to run, and a few dozen clicks alone teach nothing. Titles come first, sentences where
+    they do not suffice. Without questions and user pairs all titles are taken."""
     max_questions_per_chunk: int = 12
     """Questions of one chunk; more repeat themselves and weigh that chunk too heavily."""
     max_pairs: int = 200_000
@@ -221,9 +218,8 @@ def _capped(pairs: Sequence[TrainingPair], settings: TrainingPairSettings) -> Fi
     }
     by_source["question"] = _few_per_chunk(by_source["question"], settings)
     asked = len(by_source["user"]) + len(by_source["question"])
-    if asked:
-        for source, quota in _structural_quotas(asked, by_source, settings).items():
-            by_source[source] = seeded_sample(by_source[source], quota, settings.seed)
+    for source, quota in _structural_quotas(asked, len(by_source["title_body"]), settings).items():
+        by_source[source] = seeded_sample(by_source[source], quota, settings.seed)
     kept: set[TrainingPair] = set()
     for source in SOURCE_ORDER:
         kept.update(seeded_sample(by_source[source], settings.max_pairs - len(kept), settings.seed))
@@ -238,23 +234,15 @@ def _few_per_chunk(questions: Sequence[TrainingPair], settings: TrainingPairSett
     return [pair for group in few for pair in group]
 
 
-def _structural_quotas(
-    asked: int, by_source: Mapping[PairSource, Sequence[TrainingPair]], settings: TrainingPairSettings
-) -> dict[PairSource, int]:
-    """Pairs that each structural source may give; what one of them does not have, the others may."""
-    found = {source: len(pairs) for source, pairs in by_source.items()}
-    weights: dict[PairSource, float] = {
-        "title_body": settings.title_body_weight,
-        "adjacent_sentence": settings.adjacent_sentence_weight,
-    }
-    quota = max(settings.structural_share * asked, settings.structural_floor - asked)
-    quotas: dict[PairSource, int] = {}
-    # The source that is used up first decides first how much it leaves.
-    for source in sorted(weights, key=lambda name: found[name] / weights[name] if weights[name] else 0.0):
-        left = sum(weight for name, weight in weights.items() if name not in quotas)
-        share = (quota - sum(quotas.values())) * weights[source] / left if left else 0.0
-        quotas[source] = min(found[source], int(share))
-    return quotas
+def _structural_quotas(asked: int, titles: int, settings: TrainingPairSettings) -> dict[PairSource, int]:
+    """Pairs that each structural source may give: titles first, sentences what titles leave of it.
+
+    Neighbouring sentences beside as many titles made models worse than titles alone (docs/measurements.md).
+    """
+    quota = int(max(settings.structural_share * asked, settings.structural_floor - asked))
+    # Without anything that was asked, titles are all there is to learn from.
+    title_quota = quota if asked else titles
+    return {"title_body": title_quota, "adjacent_sentence": max(0, quota - min(titles, title_quota))}
 
 
 def _drops(rejected: Sequence[RejectedPair]) -> tuple[DropCount, ...]:

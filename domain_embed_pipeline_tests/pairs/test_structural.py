@@ -62,6 +62,10 @@ def test_headings_lists_tables_links_and_contents_are_no_sentences(junk: str) ->
     assert found <= {_FIRST, _SECOND}
 
 
+def test_texts_without_capitals_have_sentences_too() -> None:
+    assert _sentence_pairs(f"{_FIRST} {_SECOND}".lower()) == [(_FIRST.lower(), _SECOND.lower())]
+
+
 def test_caps_choose_by_seed_and_say_what_they_cost() -> None:
     corpus = corpus_of(documents_of(12, chunks_each=2))
     splits = split_documents(corpus, has_user_queries=True)

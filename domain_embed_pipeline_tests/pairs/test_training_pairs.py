@@ -143,7 +143,7 @@ def test_structural_pairs_cannot_drown_questions() -> None:
         settings=TrainingPairSettings(structural_share=0.5, structural_floor=0),
     )
     counts = Counter(pair.source for pair in made.pairs)
-    assert counts == {"question": 60, "title_body": 20, "adjacent_sentence": 10}
+    assert counts == {"question": 60, "title_body": 30}
     mix = {row.source: (row.candidates, row.kept) for row in made.mix}
     assert mix["title_body"][0] == sum(pair.source == "title_body" for pair in structural.pairs)
     assert sum(row.share for row in made.mix) == pytest.approx(1.0)
@@ -158,27 +158,35 @@ def test_structural_pairs_fill_up_where_there_are_few_questions() -> None:
         evaluation_set=_NO_QUERIES,
         settings=TrainingPairSettings(structural_floor=40),
     )
-    assert Counter(pair.source for pair in made.pairs) == {"question": 10, "title_body": 20, "adjacent_sentence": 10}
+    assert Counter(pair.source for pair in made.pairs) == {"question": 10, "title_body": 30}
 
 
-def test_what_one_structural_source_does_not_have_the_other_may_give() -> None:
+def test_sentences_fill_up_what_titles_leave() -> None:
     structural = structural_pairs(_CORPUS, _OPEN)
-    few = tuple(pair for pair in structural.pairs if pair.source == "title_body")
-    few += tuple(pair for pair in structural.pairs if pair.source == "adjacent_sentence")[:2]
+    titles = [pair for pair in structural.pairs if pair.source == "title_body"]
+    sentences = [pair for pair in structural.pairs if pair.source == "adjacent_sentence"]
     made = build_training_pairs(
         _CORPUS,
         _OPEN,
-        PairCandidates(_QUESTIONS[:10], structural=dataclasses.replace(structural, pairs=few)),
+        PairCandidates(_QUESTIONS[:10], structural=dataclasses.replace(structural, pairs=(*titles[:12], *sentences))),
         evaluation_set=_NO_QUERIES,
         settings=TrainingPairSettings(structural_floor=40),
     )
-    assert Counter(pair.source for pair in made.pairs) == {"question": 10, "title_body": 28, "adjacent_sentence": 2}
+    assert Counter(pair.source for pair in made.pairs) == {"question": 10, "title_body": 12, "adjacent_sentence": 18}
 
 
-def test_without_questions_structural_pairs_carry_the_run() -> None:
-    structural = structural_pairs(_CORPUS, _OPEN)
-    made = build_training_pairs(_CORPUS, _OPEN, PairCandidates(structural=structural), evaluation_set=_NO_QUERIES)
-    assert len(made.pairs) > 0.9 * len(structural.pairs)
+@pytest.mark.parametrize(
+    ("floor", "expected"), [(100, {"title_body": 120}), (130, {"title_body": 120, "adjacent_sentence": 10})]
+)
+def test_without_questions_all_titles_carry_the_run_and_sentences_fill_up(floor: int, expected: dict[str, int]) -> None:
+    made = build_training_pairs(
+        _CORPUS,
+        _OPEN,
+        PairCandidates(structural=structural_pairs(_CORPUS, _OPEN)),
+        evaluation_set=_NO_QUERIES,
+        settings=TrainingPairSettings(structural_floor=floor),
+    )
+    assert Counter(pair.source for pair in made.pairs) == expected
 
 
 def test_every_candidate_is_either_kept_or_rejected_with_a_reason() -> None:

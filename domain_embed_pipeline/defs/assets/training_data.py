@@ -82,7 +82,7 @@ def evaluation_set(
     )
 
 
-@dg.asset(group_name=GROUP, kinds={"python", "parquet"}, pool="gpu", code_version="2", owners=OWNERS)
+@dg.asset(group_name=GROUP, kinds={"python", "parquet"}, pool="gpu", code_version="3", owners=OWNERS)
 def training_pairs(
     deployment: Deployment,
     config: TrainingPairsConfig,

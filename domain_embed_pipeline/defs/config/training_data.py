@@ -99,16 +99,15 @@ class TrainingPairsConfig(dg.Config):
         default=0.1, ge=0, le=10, description="Structural pairs per question pair; more drown good questions."
     )
     structural_floor: int = Field(
-        default=1_000, ge=0, le=100_000, description="Structural pairs fill up to so many where others are fewer."
+        default=1_000,
+        ge=0,
+        le=100_000,
+        description="Structural pairs fill up to so many where others are fewer; titles first, then sentences.",
     )
     leak_similarity: float = Field(
         default=0.95, gt=0, le=1.01, description="Cosine (base model) from which a pair about any passage is a test "
         "query in other words; lower drops questions about sibling subjects. Above 1: paraphrases are not looked for."
     )  # fmt: skip
-    adjacent_sentence_weight: float = Field(
-        default=1.0, ge=0, le=10, description="Weight of sentence pairs against 2 for title-body pairs; 0 drops them."
-    )
-
     filters_off: list[str] = Field(
         default=[], description=f"Filters to switch off, of {', '.join(FILTER_NAMES)}; what they drop trains the model."
     )
@@ -129,7 +128,6 @@ class TrainingPairsConfig(dg.Config):
         return TrainingPairSettings(
             structural_share=self.structural_share,
             structural_floor=self.structural_floor,
-            adjacent_sentence_weight=self.adjacent_sentence_weight,
             filters=filters.without(self.filters_off),
             leakage=self._leakage_settings(),
         )
