@@ -32,7 +32,7 @@ class StructuralSettings:
     use_title_body: bool = True
     """Titles name what their text is about; nearly free and rarely wrong."""
     use_adjacent_sentences: bool = True
-    """Neighbouring sentences teach topical closeness only; training takes them where better pairs are too few."""
+    """Neighbouring sentences teach topical closeness only; training takes them where there is nothing else."""
     max_adjacent_per_chunk: int = 2
     """Sentence pairs from one chunk; more are near copies of each other."""
     max_title_body: int = 50_000

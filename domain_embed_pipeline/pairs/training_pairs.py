@@ -55,8 +55,11 @@ class TrainingPairSettings:
     """Structural pairs for each question or user pair, when there are any; more and they drown what users ask."""
     structural_floor: int = 1_000
     """Where questions and user pairs are fewer, structural pairs fill up to this many in all: under a thousand pairs
-    results differ much from run to run, and a few dozen clicks alone teach nothing. Titles come first, sentences where
-    they do not suffice. Without questions and user pairs all titles are taken."""
+    results differ much from run to run, and a few dozen clicks alone teach nothing. Without questions and user pairs
+    all titles are taken."""
+    sentences_below: int = 100
+    """Neighbouring sentences fill up only where questions, user pairs and titles together are fewer than this, which is
+    too few to train on: beside titles and judged queries they made models worse (docs/measurements.md)."""
     max_questions_per_chunk: int = 12
     """Questions of one chunk; more repeat themselves and weigh that chunk too heavily."""
     max_pairs: int = 200_000
@@ -235,14 +238,12 @@ def _few_per_chunk(questions: Sequence[TrainingPair], settings: TrainingPairSett
 
 
 def _structural_quotas(asked: int, titles: int, settings: TrainingPairSettings) -> dict[PairSource, int]:
-    """Pairs that each structural source may give: titles first, sentences what titles leave of it.
-
-    Neighbouring sentences beside as many titles made models worse than titles alone (docs/measurements.md).
-    """
+    """Pairs that each structural source may give."""
     quota = int(max(settings.structural_share * asked, settings.structural_floor - asked))
     # Without anything that was asked, titles are all there is to learn from.
-    title_quota = quota if asked else titles
-    return {"title_body": title_quota, "adjacent_sentence": max(0, quota - min(titles, title_quota))}
+    titles = min(titles, quota) if asked else titles
+    sentences = max(0, quota - titles) if asked + titles < settings.sentences_below else 0
+    return {"title_body": titles, "adjacent_sentence": sentences}
 
 
 def _drops(rejected: Sequence[RejectedPair]) -> tuple[DropCount, ...]:

@@ -161,18 +161,20 @@ def test_structural_pairs_fill_up_where_there_are_few_questions() -> None:
     assert Counter(pair.source for pair in made.pairs) == {"question": 10, "title_body": 30}
 
 
-def test_sentences_fill_up_what_titles_leave() -> None:
+@pytest.mark.parametrize(("below", "sentences"), [(23, 18), (22, 0)])
+def test_sentences_fill_up_only_where_all_else_is_too_little(below: int, sentences: int) -> None:
     structural = structural_pairs(_CORPUS, _OPEN)
     titles = [pair for pair in structural.pairs if pair.source == "title_body"]
-    sentences = [pair for pair in structural.pairs if pair.source == "adjacent_sentence"]
+    others = [pair for pair in structural.pairs if pair.source == "adjacent_sentence"]
     made = build_training_pairs(
         _CORPUS,
         _OPEN,
-        PairCandidates(_QUESTIONS[:10], structural=dataclasses.replace(structural, pairs=(*titles[:12], *sentences))),
+        PairCandidates(_QUESTIONS[:10], structural=dataclasses.replace(structural, pairs=(*titles[:12], *others))),
         evaluation_set=_NO_QUERIES,
-        settings=TrainingPairSettings(structural_floor=40),
+        settings=TrainingPairSettings(structural_floor=40, sentences_below=below),
     )
-    assert Counter(pair.source for pair in made.pairs) == {"question": 10, "title_body": 12, "adjacent_sentence": 18}
+    counts = Counter(pair.source for pair in made.pairs)
+    assert (counts["question"], counts["title_body"], counts["adjacent_sentence"]) == (10, 12, sentences)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +186,7 @@ def test_without_questions_all_titles_carry_the_run_and_sentences_fill_up(floor:
         _OPEN,
         PairCandidates(structural=structural_pairs(_CORPUS, _OPEN)),
         evaluation_set=_NO_QUERIES,
-        settings=TrainingPairSettings(structural_floor=floor),
+        settings=TrainingPairSettings(structural_floor=floor, sentences_below=125),
     )
     assert Counter(pair.source for pair in made.pairs) == expected
 

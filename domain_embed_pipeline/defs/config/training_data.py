@@ -82,7 +82,7 @@ class StructuralPairsConfig(dg.Config):
     """Pairs that need no LLM."""
 
     use_title_body: bool = Field(default=True, description="Heading with its text: the floor when nobody answers.")
-    use_adjacent_sentences: bool = Field(default=True, description="Sentence with its neighbour: weak but plentiful.")
+    use_adjacent_sentences: bool = Field(default=True, description="Sentence with its neighbour: a last resort.")
 
     def to_settings(self) -> StructuralSettings:
         """The library's settings."""
@@ -102,8 +102,12 @@ class TrainingPairsConfig(dg.Config):
         default=1_000,
         ge=0,
         le=100_000,
-        description="Structural pairs fill up to so many where others are fewer; titles first, then sentences.",
+        description="Structural pairs fill up to so many where others are fewer.",
     )
+    sentences_below: int = Field(
+        default=100, ge=0, le=100_000, description="Neighbouring sentences fill up only where all other pairs are "
+        "fewer; they made models worse."
+    )  # fmt: skip
     leak_similarity: float = Field(
         default=0.95, gt=0, le=1.01, description="Cosine (base model) from which a pair about any passage is a test "
         "query in other words; lower drops questions about sibling subjects. Above 1: paraphrases are not looked for."
@@ -128,6 +132,7 @@ class TrainingPairsConfig(dg.Config):
         return TrainingPairSettings(
             structural_share=self.structural_share,
             structural_floor=self.structural_floor,
+            sentences_below=self.sentences_below,
             filters=filters.without(self.filters_off),
             leakage=self._leakage_settings(),
         )
