@@ -22,7 +22,6 @@ from domain_embed_pipeline.corpus.sources import DOCUMENT_SUFFIXES, FORMATS, REA
 from domain_embed_pipeline.corpus.tokens import TokenCounter
 from domain_embed_pipeline.errors import CorpusSourceError, EmptyCorpusError, UnreadableDocumentError
 from domain_embed_pipeline.records import Corpus
-from domain_embed_pipeline.sequences import batches
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _LOG_EVERY = 1_000
-_COUNTED_TOGETHER = 1_024
 
 
 def load_corpus(
@@ -181,9 +179,8 @@ class _CorpusReader:
                 bad.append((number, row))
             else:
                 good.append(row)
-        for batch in batches(good, _COUNTED_TOGETHER):
-            for row, draft in zip(batch, ready_drafts(batch, self._count_tokens), strict=True):
-                self._collector.add_ready_chunk(draft, row.source or name, media_type)
+        for row, draft in zip(good, ready_drafts(good, self._count_tokens), strict=True):
+            self._collector.add_ready_chunk(draft, row.source or name, media_type)
         if bad:
             logger.warning("%s: %d of %d rows are set aside", name, len(bad), len(bad) + len(good))
             self._collector.set_aside_rows(name, bad)

@@ -13,6 +13,10 @@ from typing import Protocol
 from tokenizers import Tokenizer
 
 from domain_embed_pipeline.errors import ModelError
+from domain_embed_pipeline.sequences import batches
+
+_COUNTED_TOGETHER = 1_024
+"""Texts whose tokens are in memory at once."""
 
 
 class TokenCounter(Protocol):
@@ -69,7 +73,10 @@ class _FastCounter:
 
     def of_each(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, counted on all cores."""
-        return [len(tokens) for tokens in self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
+        counts: list[int] = []
+        for batch in batches(texts, _COUNTED_TOGETHER):
+            counts += map(len, self._tokenizer.encode_batch_fast(batch, add_special_tokens=False))
+        return counts
 
 
 def _slow_counter(folder: Path) -> TokenCounter:
